@@ -1,0 +1,210 @@
+"""Fans events out to any number of readers, none of which can slow the engine or another reader down.
+
+There is one list of the latest events, shared by all. A subscription is only a position in it: publishing appends
+and rings one bell, whoever reads. A reader that falls behind the list goes on in the store's log; one that falls behind
+the log too is told so by a `FeedReset`. So no reader has a queue that could grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+import trio
+
+from goflow_trio.core import limits
+from goflow_trio.core.messages import Event, FeedReset
+from goflow_trio.errors import Overloaded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ReadLog = Callable[[int, int], Awaitable[Sequence[Event] | None]]
+"""`await read_log(after, limit)` returns the events after a position, None if the log no longer reaches back there."""
+
+_LOG_BATCH = 500
+_MEMORY_BATCH = 2_000
+_seq = attrgetter("seq")
+
+
+class Feed:
+    """The latest events, and the bell that tells of new ones.
+
+    Args:
+        read_log: reads older events from the store.
+        now: the wall clock, to date a reset.
+        seq: position of the last event that was written before this feed existed.
+    """
+
+    def __init__(self, read_log: ReadLog, now: Callable[[], datetime], seq: int) -> None:
+        self.seq = seq
+        self.closed = False
+        self.subscribers = 0
+        self._read_log = read_log
+        self._now = now
+        self._events: list[Event] = []
+        self._base = 0  # place of self._events[0] among all events ever published here
+        self._base_seq = seq  # every event in self._events came after this position
+        self._bell = trio.Event()
+
+    def publish(self, events: Sequence[Event]) -> None:
+        """Hand out events that are durable, or live only; those take the position of the last durable one."""
+        for event in events:
+            if event.live_only:
+                event.seq = self.seq
+            else:
+                self.seq = event.seq
+        self._events.extend(events)
+        surplus = len(self._events) - limits.FEED_EVENTS
+        if surplus > limits.FEED_EVENTS:  # trimmed in large steps, so that it costs nothing per event
+            self._base += surplus
+            self._base_seq = self._events[surplus - 1].seq
+            del self._events[:surplus]
+        self._ring()
+
+    def close(self) -> None:
+        """End all subscriptions, once each has read what was published."""
+        self.closed = True
+        self._ring()
+
+    def _ring(self) -> None:
+        self._bell.set()
+        self._bell = trio.Event()
+
+    @contextmanager
+    def subscribe(
+        self,
+        *,
+        job: str | None = None,
+        execution: str | None = None,
+        types: Collection[str] | None = None,
+        after: int | None = None,
+    ) -> Iterator[Subscription]:
+        """Open a subscription; it ends with the block.
+
+        Args:
+            job: only events of this job.
+            execution: only events of this execution.
+            types: only events of these types; `"task.*"` stands for all that begin so.
+            after: a position in the log: begin with the event after it. None: begin with the next event.
+
+        Raises:
+            Overloaded: `limits.SUBSCRIBERS` are open.
+        """
+        if self.subscribers >= limits.SUBSCRIBERS:
+            raise Overloaded(f"{limits.SUBSCRIBERS} subscriptions are open, which is the limit")
+        self.subscribers += 1
+        try:
+            yield Subscription(self, _filter(job, execution, types), after)
+        finally:
+            self.subscribers -= 1
+
+
+class Subscription:
+    """A reader's position in the feed. Iterate over it, or take what is there with `receive_batch`."""
+
+    def __init__(self, feed: Feed, wanted: Callable[[Event], bool], after: int | None) -> None:
+        self._feed = feed
+        self._wanted = wanted
+        self._log_after: int | None = None  # position in the log, while reading from there
+        self._place = feed._base + len(feed._events)
+        self._batch: list[Event] = []
+        self._last_seq = feed.seq  # of the last event handed out, or begun after
+        if after is not None:
+            self._go_to(after)
+
+    @property
+    def is_lagging(self) -> bool:
+        """Whether it reads from the store because it is too far behind for the memory."""
+        return self._log_after is not None
+
+    def _go_to(self, after: int) -> None:
+        """Continue after a position: in memory if that reaches back far enough, else in the log."""
+        feed = self._feed
+        if not feed._base_seq <= after <= feed.seq:
+            self._log_after = after
+        else:
+            self._log_after = None
+            self._place = feed._base + bisect_right(feed._events, after, key=_seq)
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self
+
+    async def __anext__(self) -> Event:
+        if self._batch:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._batch = await self.receive_batch()
+            self._batch.reverse()
+        if not self._batch:
+            raise StopAsyncIteration
+        return self._batch.pop()
+
+    async def receive_batch(self) -> list[Event]:
+        """Wait until there is something, then return all of it, at most some thousand events.
+
+        Returns:
+            Events in order; empty when the feed is closed.
+        """
+        while True:
+            events = await self._next()
+            if events is None:
+                return []
+            wanted = [event for event in events if self._wanted(event)]
+            if wanted:
+                return wanted
+
+    async def _next(self) -> Sequence[Event] | None:
+        feed = self._feed
+        if self._log_after is None and self._place < feed._base:
+            # Fell behind what is in memory. Durable events before the first one left are in the log; where
+            # exactly this reader was is the position of the last event it was handed.
+            self._go_to(self._last_seq)
+        if self._log_after is not None:
+            return await self._from_log(self._log_after)
+        while self._place >= feed._base + len(feed._events):
+            if feed.closed:
+                await trio.lowlevel.checkpoint()
+                return None
+            await feed._bell.wait()
+            if self._place < feed._base:
+                return await self._next()
+        await trio.lowlevel.checkpoint()
+        start = self._place - feed._base
+        events = feed._events[start : start + _MEMORY_BATCH]
+        self._place += len(events)
+        self._last_seq = events[-1].seq
+        return events
+
+    async def _from_log(self, after: int) -> Sequence[Event]:
+        feed = self._feed
+        events = None if after > feed.seq else await feed._read_log(after, _LOG_BATCH)
+        if not events:
+            reason = "that position is not in this log" if after > feed.seq else "events that far back are not kept"
+            reset = FeedReset(feed._now(), "", reason=reason)
+            reset.seq = feed.seq
+            self._go_to(feed.seq)
+            return [reset]
+        self._last_seq = events[-1].seq
+        self._go_to(self._last_seq)
+        return events
+
+
+def _filter(job: str | None, execution: str | None, types: Collection[str] | None) -> Callable[[Event], bool]:
+    exact = frozenset(types or ())
+    prefixes = tuple(kind[:-1] for kind in exact if kind.endswith("*"))
+
+    def wanted(event: Event) -> bool:
+        if isinstance(event, FeedReset):
+            return True
+        return (
+            (job is None or event.job == job)
+            and (execution is None or event.execution == execution)
+            and (types is None or event.type in exact or event.type.startswith(prefixes))
+        )
+
+    return wanted

@@ -1,0 +1,107 @@
+"""Where things are in a backend: every key is made here, and nowhere else.
+
+| key | holds |
+|---|---|
+| `meta` | that the store is ours, and its format |
+| `epoch/<n>` | who wrote from which position of the log on |
+| `log/<epoch>/<first position>` | one segment: all events of one flush. Writing it is the commit |
+| `checkpoint` | up to which segment `live/` and `jobs/` hold what the log says |
+| `live/<execution>` | snapshot of an unfinished execution, as of the checkpoint |
+| `jobs/<job>` | its schedule: active, cursor, as of the checkpoint |
+| `executions/<flipped id>` | snapshot of a finished execution; ascending is newest first |
+| `by-job/…`, `by-state/…`, `by-both/…` | the same order, by job, by state and by both; empty values |
+| `parts/<flipped id>/<version>/<n>` | parts of a snapshot too large for one value |
+| `definitions/<digest>` | a graph that executions run on |
+| `idempotency/<job>/<digest of key>` | the execution a submit with that key stands for |
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+META: Final = "meta"
+CHECKPOINT: Final = "checkpoint"
+LOG: Final = "log/"
+EPOCHS: Final = "epoch/"
+LIVE: Final = "live/"
+JOBS: Final = "jobs/"
+EXECUTIONS: Final = "executions/"
+
+_LONGEST_PART: Final = 300
+_FLIP: Final = str.maketrans("0123456789abcdef", "fedcba9876543210")
+
+
+def flip(execution: str) -> str:
+    """Return an id whose order is reversed: stores scan upwards, readers want the newest first. Its own inverse."""
+    return execution.translate(_FLIP)
+
+
+def part(name: str) -> str:
+    """Return a name as one part of a key: without `/`, and short."""
+    escaped = name.replace("%", "%25").replace("/", "%2F")
+    if len(escaped.encode()) <= _LONGEST_PART:
+        return escaped
+    return "%" + hashlib.blake2b(name.encode(), digest_size=16).hexdigest()
+
+
+def epoch(number: int) -> str:
+    """Return the key of an epoch's record."""
+    return f"{EPOCHS}{number:08d}"
+
+
+def segment(epoch_number: int, first: int) -> str:
+    """Return the key of the segment whose first event has position `first`."""
+    return f"{LOG}{epoch_number:08d}/{first:016d}"
+
+
+def segment_first(key: str) -> int:
+    """Return the position of the first event of the segment under this key."""
+    return int(key.rpartition("/")[2])
+
+
+def segment_epoch(key: str) -> int:
+    """Return the epoch of the segment under this key."""
+    return int(key.split("/")[1])
+
+
+def live(execution: str) -> str:
+    """Return the key of the snapshot of an unfinished execution."""
+    return LIVE + execution
+
+
+def job(name: str) -> str:
+    """Return the key of a job's schedule."""
+    return JOBS + part(name)
+
+
+def execution(execution_id: str) -> str:
+    """Return the key of the snapshot of a finished execution."""
+    return EXECUTIONS + flip(execution_id)
+
+
+def snapshot_part(execution_id: str, version: int, number: int) -> str:
+    """Return the key of one part of a large snapshot; each version has parts of its own, so none is ever mixed."""
+    return f"parts/{flip(execution_id)}/{version:08d}/{number:06d}"
+
+
+def listing(job_name: str | None, state: str | None) -> str:
+    """Return the prefix under which finished executions are listed, newest first, by job, state, both or neither."""
+    if job_name is not None and state is not None:
+        return f"by-both/{part(job_name)}/{state}/"
+    if job_name is not None:
+        return f"by-job/{part(job_name)}/"
+    if state is not None:
+        return f"by-state/{state}/"
+    return EXECUTIONS
+
+
+def definition(digest: str) -> str:
+    """Return the key of a graph."""
+    return f"definitions/{digest}"
+
+
+def idempotency(job_name: str, key: str) -> str:
+    """Return the key of the claim that a submit with an idempotency key makes."""
+    digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"idempotency/{part(job_name)}/{digest}"

@@ -1,0 +1,105 @@
+"""What is durable, held in memory: live executions, recently finished ones, schedules. Folded from events, never edited.
+
+Only the store actor and recovery change it, and only with events that are in the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from datetime import datetime
+
+from attrs import Factory, define
+
+from goflow_trio.core import limits
+from goflow_trio.core.messages import Event, ExecutionSubmitted, ScheduleMissed, ScheduleToggled
+from goflow_trio.core.record import ExecutionRecord, apply_event, submitted_record
+
+
+@define
+class ScheduleState:
+    """What is known of one job's schedule.
+
+    Args:
+        active: whether it is switched on; None while nobody ever switched it.
+        cursor: the last instant that is accounted for, by an execution or as missed.
+    """
+
+    active: bool | None = None
+    cursor: datetime | None = None
+
+    def advance(self, instant: datetime | None) -> None:
+        """Account for an instant. The cursor never goes back, whatever the clock does."""
+        if instant is not None and (self.cursor is None or instant > self.cursor):
+            self.cursor = instant
+
+
+@define
+class Ledger:
+    """The fold of the log, as far as it is needed at hand.
+
+    Args:
+        seq: position of the last event.
+        live: unfinished executions by id.
+        unsaved: finished executions whose snapshot is not in the store yet, by id.
+        recent: finished executions kept for reads; the oldest goes first.
+        schedules: by job.
+    """
+
+    seq: int = 0
+    live: dict[str, ExecutionRecord] = Factory(dict)
+    unsaved: dict[str, ExecutionRecord] = Factory(dict)
+    recent: OrderedDict[str, ExecutionRecord] = Factory(OrderedDict)
+    schedules: dict[str, ScheduleState] = Factory(dict)
+
+    def apply(self, events: Iterable[Event]) -> None:
+        """Fold events that are in the log, in its order. Folding one again changes nothing."""
+        for event in events:
+            self.seq = max(self.seq, event.seq)
+            if event.execution:
+                self._apply_to_execution(event)
+            else:
+                self._apply_to_schedule(event)
+
+    def _apply_to_execution(self, event: Event) -> None:
+        if isinstance(event, ExecutionSubmitted):
+            self.schedule(event.job).advance(event.scheduled_for)
+            if event.execution not in self.unsaved:
+                self.live.setdefault(event.execution, submitted_record(event))
+            return
+        record = self.live.get(event.execution)
+        if record is None:  # told again of one that is finished
+            return
+        apply_event(record, event)
+        if record.state.is_final:
+            del self.live[record.id]
+            self.unsaved[record.id] = record
+
+    def _apply_to_schedule(self, event: Event) -> None:
+        state = self.schedule(event.job)
+        if isinstance(event, ScheduleToggled):
+            state.active = event.active
+            # What passed while it was off is nobody's debt: switched on, it begins from here.
+            state.advance(event.at if event.active else None)
+        elif isinstance(event, ScheduleMissed):
+            state.advance(event.last)
+
+    def schedule(self, job: str) -> ScheduleState:
+        """Return what is known of a job's schedule."""
+        return self.schedules.setdefault(job, ScheduleState())
+
+    def find(self, execution: str) -> ExecutionRecord | None:
+        """Return an execution that is at hand."""
+        return self.live.get(execution) or self.unsaved.get(execution) or self.recent.get(execution)
+
+    def saved(self, executions: Iterable[str]) -> None:
+        """Note that the snapshots of these finished executions are in the store."""
+        for execution in executions:
+            self.remember(self.unsaved.pop(execution))
+
+    def remember(self, record: ExecutionRecord) -> None:
+        """Keep a finished execution for reads, for a while."""
+        self.recent[record.id] = record
+        self.recent.move_to_end(record.id)
+        while len(self.recent) > limits.CACHED_EXECUTIONS:
+            self.recent.popitem(last=False)

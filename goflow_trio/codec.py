@@ -1,0 +1,281 @@
+"""Events and records to bytes and back. The only file that knows msgpack.
+
+Stored bytes are `"GT" + format version (1 byte) + CRC-32 of the body (4 bytes, big-endian) + body`; the body is msgpack.
+Values go in as flat lists in the order of their fields: fields are only ever added at the end with a default, so
+that an older record reads as one that has the default. A changed byte anywhere is detected, an unknown version is named,
+and nothing that comes out of a store is ever executed.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgpack
+from attrs import fields, frozen
+
+from goflow_trio.core import limits
+from goflow_trio.core.messages import EVENT_TYPES, Event, TaskError
+from goflow_trio.core.plan import Shape
+from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
+from goflow_trio.core.states import State
+from goflow_trio.errors import CodecError
+
+FORMAT_VERSION: Final = 1
+"""Version of everything this file writes."""
+
+_MAGIC: Final = b"GT"
+_HEADER_BYTES: Final = 7
+
+
+# Values --------------------------------------------------------------------------------------------
+
+
+@frozen
+class Placeholder:
+    """What is kept in place of a value that could not be.
+
+    Args:
+        type: the value's class name.
+        reason: why it was not kept.
+    """
+
+    type: str
+    reason: str
+
+    def as_plain(self) -> dict[str, str]:
+        """Return it as the mapping that is stored and sent."""
+        return {"$unstored": self.type, "reason": self.reason}
+
+
+def storable(value: object, most: int = limits.RESULT_BYTES) -> Any:
+    """Return `value` as the plain data that comes back from the store, or a placeholder for it as plain data.
+
+    A task's state must never depend on whether its result can be encoded, so this raises nothing: sets, cycles,
+    whole numbers over 64 bits, lone surrogates, classes and what is larger than `most` bytes become
+    `{"$unstored": type, "reason": …}`. Tuples become lists; attrs classes and other objects are not looked into.
+    """
+    if value is None or isinstance(value, bool):  # most results; the round trip below costs 3 µs
+        return value
+    try:
+        packed = msgpack.packb(value, datetime=True, strict_types=False)
+        if len(packed) > most:
+            reason = f"{len(packed)} bytes are over the limit of {most}"
+            return Placeholder(type(value).__name__, reason).as_plain()
+        return msgpack.unpackb(packed, timestamp=3, strict_map_key=False)
+    except RecursionError:
+        reason = "it is nested too deeply"
+    except Exception as error:  # noqa: BLE001  # whatever a value of the user's does, it is only not kept
+        reason = f"{type(error).__name__}: {error}"
+    return Placeholder(type(value).__name__, reason[: limits.ERROR_CHARS]).as_plain()
+
+
+# Sealed bytes --------------------------------------------------------------------------------------
+
+
+def seal(body: Any) -> bytes:
+    """Return plain data as bytes with version and checksum."""
+    return _seal_packed(msgpack.packb(body, datetime=True))
+
+
+def _seal_packed(packed: bytes) -> bytes:
+    return _MAGIC + bytes((FORMAT_VERSION,)) + zlib.crc32(packed).to_bytes(4) + packed
+
+
+def unseal(data: bytes, what: str = "record") -> Any:
+    """Return the plain data of sealed bytes.
+
+    Args:
+        data: what the store gave.
+        what: names the thing in errors.
+
+    Raises:
+        CodecError: it is not ours, of a newer version, cut short, or changed.
+    """
+    if len(data) < _HEADER_BYTES or data[:2] != _MAGIC:
+        raise CodecError(f"{what}: these bytes were not written by goflow-trio, or are cut short")
+    if data[2] != FORMAT_VERSION:
+        raise CodecError(f"{what}: format {data[2]}; this goflow-trio reads format {FORMAT_VERSION}: use a newer one")
+    body = data[_HEADER_BYTES:]
+    if zlib.crc32(body) != int.from_bytes(data[3:_HEADER_BYTES]):
+        raise CodecError(f"{what}: the checksum is wrong; its bytes were changed or lost")
+    try:
+        return msgpack.unpackb(body, timestamp=3, strict_map_key=False, use_list=True)
+    except Exception as error:
+        raise CodecError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+# Events --------------------------------------------------------------------------------------------
+
+_EVENT_FIELDS: Final = {name: tuple(f.name for f in fields(kind) if f.init) for name, kind in EVENT_TYPES.items()}
+
+
+def pack_event(event: Event) -> list[Any]:
+    """Return an event as plain data, without its position in the log (the segment's key tells it)."""
+    values = [event.type]
+    values += [_plain(getattr(event, name)) for name in _EVENT_FIELDS[event.type]]
+    return values
+
+
+def encode_segments(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
+    """Yield the position of the first event and the bytes of each segment that numbered events are written as.
+
+    Mostly one; more when they are over `limits.SEGMENT_EVENTS` or about `limits.SEGMENT_BYTES`.
+    """
+    rows: list[bytes] = []
+    size = 0
+    for event in events:
+        rows.append(msgpack.packb(pack_event(event), datetime=True))
+        size += len(rows[-1])
+        if size > limits.SEGMENT_BYTES or len(rows) == limits.SEGMENT_EVENTS:
+            yield event.seq + 1 - len(rows), _seal_packed(_join(rows))
+            rows, size = [], 0
+    if rows:
+        yield events[-1].seq + 1 - len(rows), _seal_packed(_join(rows))
+
+
+def _join(rows: list[bytes]) -> bytes:
+    """Return packed values as one packed list."""
+    return bytes(msgpack.Packer().pack_array_header(len(rows))) + b"".join(rows)
+
+
+def decode_segment(data: bytes, first: int) -> list[Event]:
+    """Return the events of a segment, numbered from `first`.
+
+    Raises:
+        CodecError: the bytes are not what was written.
+    """
+    what = f"log segment {first}"
+    events = []
+    for seq, row in enumerate(_rows(unseal(data, what), what), start=first):
+        event = unpack_event(row, what)
+        event.seq = seq
+        events.append(event)
+    return events
+
+
+def unpack_event(row: Sequence[Any], what: str = "event") -> Event:
+    """Return the event that `pack_event` made plain.
+
+    Raises:
+        CodecError: it is not one.
+    """
+    try:
+        kind = EVENT_TYPES[row[0]]
+        values = dict(zip(_EVENT_FIELDS[row[0]], row[1:], strict=False))
+        if values.get("error") is not None:
+            values["error"] = TaskError(*values["error"])
+        if "state" in values:
+            values["state"] = State(values["state"])
+        if "tasks" in values:
+            values["tasks"] = tuple(values["tasks"])
+        return kind(**values)
+    except (TypeError, ValueError, KeyError, IndexError) as error:
+        raise CodecError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, TaskError):
+        return (value.type, value.message, value.traceback)
+    return value
+
+
+def _rows(body: Any, what: str) -> list[Any]:
+    if not isinstance(body, list):
+        raise CodecError(f"{what}: a list was expected, not {type(body).__name__}")
+    return body
+
+
+# Records -------------------------------------------------------------------------------------------
+
+_RECORD_FIELDS: Final = tuple(f.name for f in fields(ExecutionRecord))
+_TASK_FIELDS: Final = tuple(f.name for f in fields(TaskRecord))
+_ATTEMPT_FIELDS: Final = tuple(f.name for f in fields(AttemptRecord))
+
+
+def encode_record(record: ExecutionRecord) -> bytes:
+    """Return a snapshot of a record."""
+    values = [getattr(record, name) for name in _RECORD_FIELDS]
+    values[_RECORD_FIELDS.index("tasks")] = [_pack_task(task) for task in record.tasks.values()]
+    values[_RECORD_FIELDS.index("params")] = dict(record.params)
+    return seal(values)
+
+
+def decode_record(data: bytes, what: str = "execution") -> ExecutionRecord:
+    """Return the record of a snapshot.
+
+    Raises:
+        CodecError: the bytes are not what was written.
+    """
+    body = _rows(unseal(data, what), what)
+    try:
+        values = dict(zip(_RECORD_FIELDS, body, strict=False))
+        tasks = [_unpack_task(row) for row in values["tasks"]]
+        values["tasks"] = {task.name: task for task in tasks}
+        values["state"] = State(values["state"])
+        values["ending"] = None if values.get("ending") is None else State(values["ending"])
+        return ExecutionRecord(**values)
+    except (TypeError, ValueError, KeyError) as error:
+        raise CodecError(f"{what}: {type(error).__name__}: {error}") from error
+
+
+def _pack_task(task: TaskRecord) -> list[Any]:
+    values = [getattr(task, name) for name in _TASK_FIELDS]
+    values[_TASK_FIELDS.index("attempts")] = [
+        [_plain(getattr(attempt, name)) for name in _ATTEMPT_FIELDS] for attempt in task.attempts
+    ]
+    return values
+
+
+def _unpack_task(row: Sequence[Any]) -> TaskRecord:
+    values = dict(zip(_TASK_FIELDS, row, strict=False))
+    values["state"] = State(values["state"])
+    values["attempts"] = [_unpack_attempt(attempt) for attempt in values["attempts"]]
+    return TaskRecord(**values)
+
+
+def _unpack_attempt(row: Sequence[Any]) -> AttemptRecord:
+    values = dict(zip(_ATTEMPT_FIELDS, row, strict=False))
+    values["state"] = State(values["state"])
+    if values.get("error") is not None:
+        values["error"] = TaskError(*values["error"])
+    return AttemptRecord(**values)
+
+
+# Small things --------------------------------------------------------------------------------------
+
+
+def encode_shape(shape: Shape) -> bytes:
+    """Return the stored form of a graph."""
+    return seal(shape)
+
+
+def decode_shape(data: bytes) -> Shape:
+    """Return a stored graph.
+
+    Raises:
+        CodecError: the bytes are not what was written.
+    """
+    body = _rows(unseal(data, "graph"), "graph")
+    try:
+        return tuple((name, tuple(downstream), rule) for name, downstream, rule in body)
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"graph: {error}") from error
+
+
+def encode_mapping(values: Mapping[str, Any]) -> bytes:
+    """Return a small mapping as bytes: claims, checkpoints, the state of a schedule."""
+    return seal(dict(values))
+
+
+def decode_mapping(data: bytes, what: str) -> dict[str, Any]:
+    """Return a small mapping.
+
+    Raises:
+        CodecError: the bytes are not what was written.
+    """
+    body = unseal(data, what)
+    if not isinstance(body, dict):
+        raise CodecError(f"{what}: a mapping was expected, not {type(body).__name__}")
+    return body

@@ -1,0 +1,68 @@
+"""Every bound of the system, in one table. What exceeds one is refused or visibly cut, never lost in silence."""
+
+from __future__ import annotations
+
+from typing import Final
+
+TASKS_PER_JOB: Final = 200_000
+"""Tasks one job may have."""
+
+TASK_NAMES_CHARS: Final = 2_000_000
+"""Length of all task names of a job together: they are part of each execution's first event."""
+
+ACTIVE_TASKS_PER_EXECUTION: Final = 1_000
+"""Tasks of one execution that run at once, unless its job says otherwise."""
+
+ACTIVE_EXECUTIONS: Final = 10_000
+"""Executions in flight in one engine, waiting ones included; a further submit is refused."""
+
+CRASH_LIMIT: Final = 3
+"""How often one task may be cut by a crash before it is held to be the cause."""
+
+OPERATOR_THREADS: Final = 64
+"""Worker threads for synchronous operators; the store has a thread of its own."""
+
+RESULT_BYTES: Final = 64 * 1024
+"""Largest kept result, encoded; beyond it a placeholder is kept."""
+
+PARAMS_BYTES: Final = 64 * 1024
+"""Largest parameters of one execution, encoded."""
+
+ERROR_CHARS: Final = 4_000
+"""Longest kept error message."""
+
+TRACEBACK_CHARS: Final = 16_000
+"""Longest kept traceback; its end is kept."""
+
+LOG_LINE_CHARS: Final = 16_000
+"""Longest line of live output."""
+
+FEED_EVENTS: Final = 20_000
+"""Events the feed holds in memory; a reader that falls further behind reads the store's log."""
+
+SUBSCRIBERS: Final = 1_000
+"""Subscriptions open at once."""
+
+LOG_EVENTS: Final = 200_000
+"""Events kept in the store's log for readers that come back."""
+
+CHECKPOINT_EVENTS: Final = 5_000
+"""Events between two checkpoints: the most a restart has to fold."""
+
+SEGMENT_EVENTS: Final = 5_000
+"""Events in one segment of the log, at most."""
+
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+"""Size at which the events of one flush are split into several segments, and a snapshot into parts."""
+
+CACHED_EXECUTIONS: Final = 2_000
+"""Finished executions kept in memory for reads."""
+
+LIST_EXECUTIONS: Final = 1_000
+"""Executions one listing answers with, at most."""
+
+SUBMIT_SECONDS: Final = 10.0
+"""How long a submit waits for the store before it is refused."""
+
+MISSED_INSTANTS: Final = 100
+"""Instants made up for at most with `misfire="all"`; older ones are recorded as missed."""

@@ -1,0 +1,510 @@
+"""What happens next in one execution. Pure: it is told what happened and answers with facts and orders.
+
+`start`, `receive` and `restore` each return a `Step`: the events that are now true, and the instructions to follow once
+they are durable. Two kinds of rules act:
+
+- *event-triggered*: a report moves the one task it is about (`_on_report`);
+- *state-triggered*: when a task reaches a final state, the tallies of its downstreams move and their trigger rules are
+  asked; a skip settles its own downstreams; until nothing moves (`_settle`).
+
+Every change of state passes `_move`, which asks the table in `core/states.py` and numbers the event. A report costs the
+out-degree of the tasks it settles, never the size of the graph. The order of output is the order of declaration.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from attrs import Factory, define
+
+from goflow_trio.core import limits
+from goflow_trio.core.messages import (
+    AttemptCancelled,
+    AttemptFailed,
+    AttemptSucceeded,
+    CancelAttempt,
+    CancelRequested,
+    DeadlineReached,
+    Event,
+    ExecutionCancelling,
+    ExecutionFinished,
+    ExecutionStarted,
+    ExecutionSubmitted,
+    Instruction,
+    Report,
+    RetryDue,
+    RunAttempt,
+    TaskCancelled,
+    TaskError,
+    TaskFailed,
+    TaskRetryScheduled,
+    TaskSkipped,
+    TaskStarted,
+    TaskSucceeded,
+    WaitForRetry,
+)
+from goflow_trio.core.plan import Plan, PlannedTask
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.states import EXECUTION_LEGAL, TASK_LEGAL, State, check_transition
+from goflow_trio.errors import InvalidTransition
+from goflow_trio.jobs.trigger_rules import Tally, Verdict
+
+INTERRUPTED = "interrupted"
+"""Reason of an attempt that ended because the engine did."""
+
+CRASH_LOOP = "crash-loop"
+"""Reason of a task that is held to be the cause of the engine's ends."""
+
+_STORY_EVENTS = 50
+_NAMED_FAILURES = 5
+
+
+@define
+class Step:
+    """What one turn of the machine came to.
+
+    Args:
+        events: facts, in order; to be made durable before anything else.
+        instructions: orders, in order; to be followed after that.
+    """
+
+    events: list[Event] = Factory(list)
+    instructions: list[Instruction] = Factory(list)
+
+
+class ExecutionMachine:
+    """The state of one execution, and the rules that move it.
+
+    Args:
+        plan: the graph it runs on.
+        execution: the execution's id.
+    """
+
+    def __init__(self, plan: Plan, execution: str) -> None:
+        count = len(plan.tasks)
+        self.plan = plan
+        self.execution = execution
+        self.state = State.NOTSTARTED
+        self.version = 0
+        self._states = [State.NOTSTARTED] * count
+        self._attempts = [0] * count
+        self._spared = [0] * count
+        self._interruptions: dict[int, int] = {}
+        self._tallies = [Tally(total) for total in plan.upstreams]
+        self._unfinished = count
+        self._failures: list[str] = []
+        self._failed = 0
+        self._ending: State | None = None
+        self._ending_reason = ""
+        self._forced = False
+        self._ready: list[tuple[int, int, int]] = []  # heap of (-priority, arrival, task)
+        self._arrivals = 0
+        self._is_ready = bytearray(count)
+        self._active = 0
+        self._held = False
+        self._to_ask: deque[int] = deque()
+        self._step = Step()
+        self._story: deque[Event] = deque(maxlen=_STORY_EVENTS)
+        self._on_report: dict[type[Report], Callable[[Any, datetime], None]] = {
+            AttemptSucceeded: self._succeeded,
+            AttemptFailed: self._attempt_failed,
+            AttemptCancelled: self._attempt_cancelled,
+            RetryDue: self._retry_due,
+            CancelRequested: self._cancel_requested,
+            DeadlineReached: self._deadline_reached,
+        }
+
+    @property
+    def finished(self) -> bool:
+        """Whether the execution reached its final state."""
+        return self.state.is_final
+
+    @property
+    def active(self) -> int:
+        """How many attempts run."""
+        return self._active
+
+    def task_state(self, name: str) -> State:
+        """Return where a task stands."""
+        return self._states[self.plan.index[name]]
+
+    # Turns ----------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        now: datetime,
+        *,
+        params: Mapping[str, Any] | None = None,
+        scheduled_for: datetime | None = None,
+        trigger: str = "manual",
+    ) -> Step:
+        """Begin to exist. Nothing runs before `start`."""
+        self._emit(
+            ExecutionSubmitted(
+                at=now,
+                job=self.plan.job,
+                tasks=self.plan.names,
+                params=dict(params or {}),
+                scheduled_for=scheduled_for,
+                definition=self.plan.digest,
+                trigger=trigger,
+            )
+        )
+        return self._take_step(now)
+
+    def start(self, now: datetime) -> Step:
+        """Let the first tasks run."""
+        self._move_execution(State.RUNNING, ExecutionStarted(now, self.plan.job))
+        self._to_ask.extend(range(len(self._states)))
+        return self._take_step(now)
+
+    def receive(self, report: Report, now: datetime) -> Step:
+        """Take one report. One that is out of date (a superseded attempt, a finished execution) changes nothing."""
+        return self.receive_all((report,), now)
+
+    def receive_all(self, reports: tuple[Report, ...] | list[Report], now: datetime) -> Step:
+        """Take the reports that arrived together as one turn, so that they share one write."""
+        for report in reports:
+            if not self.finished:
+                self._on_report[type(report)](report, now)
+                self._settle(now)
+        return self._take_step(now)
+
+    def hold(self) -> None:
+        """Start nothing more: the engine is closing. What runs may still end and be recorded."""
+        self._held = True
+
+    @classmethod
+    def restore(cls, plan: Plan, record: ExecutionRecord, now: datetime) -> tuple[ExecutionMachine, Step]:
+        """Go on with an execution that the engine's end found unfinished.
+
+        Finished tasks stay as they are. An attempt that was running was cut: it is recorded as failed with reason
+        `interrupted` and retried if the task has retries left or is idempotent. A retry's remaining wait is kept.
+        An execution that had not started still has to be started.
+        """
+        machine = cls(plan, record.id)
+        machine._load(record)
+        if record.state is State.RUNNING or record.ending is not None:
+            for index, name in enumerate(plan.index):
+                task = record.tasks[name]
+                if task.state is State.RUNNING:
+                    machine._interrupt(index, now)
+                elif not task.state.is_final and not machine._spares(plan.tasks[index]):
+                    machine._cancel(index, now)  # the log ended between the decision to end and its last effect
+                elif task.state is State.UPFORRETRY:
+                    machine._wait_on(index, task.retry_at or now, now)
+            machine._to_ask.extend(range(len(plan.tasks)))
+        return machine, machine._take_step(now)
+
+    # Reports --------------------------------------------------------------------------------------
+
+    def _succeeded(self, report: AttemptSucceeded, now: datetime) -> None:
+        index = self._running(report.task, report.attempt)
+        if index is not None:
+            self._finish(
+                index,
+                State.SUCCESSFUL,
+                TaskSucceeded(now, self.plan.job, task=report.task, attempt=report.attempt, result=report.result),
+            )
+
+    def _attempt_failed(self, report: AttemptFailed, now: datetime) -> None:
+        index = self._running(report.task, report.attempt)
+        if index is not None:
+            self._fail(index, report.error, report.reason, now)
+
+    def _attempt_cancelled(self, report: AttemptCancelled, now: datetime) -> None:
+        index = self._running(report.task, report.attempt)
+        if index is not None:
+            self._cancel(index, now)
+
+    def _retry_due(self, report: RetryDue, now: datetime) -> None:  # noqa: ARG002
+        index = self.plan.index[report.task]
+        waits = self._states[index] is State.UPFORRETRY and not self._is_ready[index]
+        if waits and self._attempts[index] == report.attempt:
+            self._queue(index)
+
+    def _cancel_requested(self, report: CancelRequested, now: datetime) -> None:
+        self._end(State.CANCELLED, report.reason, now, force=report.force)
+
+    def _deadline_reached(self, report: DeadlineReached, now: datetime) -> None:  # noqa: ARG002
+        bound = f" after {self.plan.timeout:g} s" if self.plan.timeout is not None else ""  # a restart may find it gone
+        self._end(State.FAILED, f"timed out{bound}", now, force=False)
+
+    def _running(self, task: str, attempt: int) -> int | None:
+        """Return the task's index if this attempt of it is the one that runs."""
+        index = self.plan.index[task]
+        if self._states[index] is State.RUNNING and self._attempts[index] == attempt:
+            return index
+        return None
+
+    # Rules ----------------------------------------------------------------------------------------
+
+    def _fail(self, index: int, error: TaskError, reason: str, now: datetime, *, spare: bool = False) -> None:
+        """End the running attempt as failed; plan another if the task has retries left, or is to be spared."""
+        task = self.plan.tasks[index]
+        attempt = self._attempts[index]
+        retries_are_left = spare or attempt - self._spared[index] <= task.retries
+        if not retries_are_left or not self._spares(task):
+            self._fail_for_good(index, error, reason, now)
+            return
+        try:
+            key = f"{self.execution}/{task.name}/{attempt}"
+            wait = 0.0 if spare else _checked_wait(task.retry_delay.seconds(attempt, key))
+            retry_at = now + timedelta(seconds=wait)
+        except BaseException as broken:  # noqa: BLE001  # the delay may be the user's code
+            self._fail_for_good(index, _error_of(broken), "retry delay failed", now)
+            return
+        event = TaskRetryScheduled(
+            now,
+            self.plan.job,
+            task=task.name,
+            attempt=attempt,
+            error=error,
+            reason=reason,
+            retry_at=retry_at,
+            spared=spare,
+        )
+        self._move(index, State.UPFORRETRY, event)
+        self._active -= 1
+        self._spared[index] += spare
+        self._step.instructions.append(WaitForRetry(task.name, attempt, wait))
+
+    def _fail_for_good(self, index: int, error: TaskError, reason: str, now: datetime) -> None:
+        task = self.plan.tasks[index].name
+        self._note_failure(task)
+        event = TaskFailed(now, self.plan.job, task=task, attempt=self._attempts[index], error=error, reason=reason)
+        self._finish(index, State.FAILED, event)
+
+    def _fail_unrun(self, index: int, error: TaskError, reason: str, now: datetime) -> None:
+        """Fail a task that cannot be run at all: it starts and fails in one step, and retries would not help."""
+        self._start_attempt(index, now)
+        self._fail_for_good(index, error, reason, now)
+
+    def _note_failure(self, task: str) -> None:
+        self._failed += 1
+        if len(self._failures) < _NAMED_FAILURES:
+            self._failures.append(task)
+
+    def _interrupt(self, index: int, now: datetime) -> None:
+        """Record that the engine's end cut the running attempt."""
+        task = self.plan.tasks[index]
+        crashes = self._interruptions.get(index, 0) + 1
+        self._interruptions[index] = crashes
+        if not self._spares(task):
+            self._cancel(index, now)
+            return
+        error = TaskError("Interrupted", "the engine ended while this attempt was running")
+        if crashes > limits.CRASH_LIMIT:
+            error = TaskError("CrashLoop", f"the engine ended {crashes} times while this task was running")
+            self._fail_for_good(index, error, CRASH_LOOP, now)
+        else:
+            self._fail(index, error, INTERRUPTED, now, spare=task.idempotent)
+
+    def _wait_on(self, index: int, retry_at: datetime, now: datetime) -> None:
+        seconds = max(0.0, (retry_at - now).total_seconds())
+        task = self.plan.tasks[index].name
+        self._step.instructions.append(WaitForRetry(task, self._attempts[index], seconds))
+
+    def _end(self, state: State, reason: str, now: datetime, *, force: bool) -> None:
+        """Begin to end the execution: cancel what is not clean-up; with `force`, that too."""
+        if self._ending is not None and not force:
+            return
+        if self._ending is None:
+            self._ending, self._ending_reason = state, reason
+            self._emit(ExecutionCancelling(now, self.plan.job, reason=reason, state=state))
+        self._forced = force
+        for index, task in enumerate(self.plan.tasks):
+            if self._spares(task):
+                continue
+            match self._states[index]:
+                case State.RUNNING:
+                    self._step.instructions.append(CancelAttempt(task.name, self._attempts[index]))
+                case State.NOTSTARTED | State.UPFORRETRY:
+                    self._cancel(index, now)
+                case _:
+                    pass
+
+    def _spares(self, task: PlannedTask) -> bool:
+        """Whether the task may go on: nothing is to end, or it is the clean-up of what had begun."""
+        return self._ending is None or (task.is_cleanup and not self._forced and self.state is State.RUNNING)
+
+    def _cancel(self, index: int, now: datetime) -> None:
+        self._finish(
+            index,
+            State.CANCELLED,
+            TaskCancelled(
+                now,
+                self.plan.job,
+                task=self.plan.tasks[index].name,
+                attempt=self._attempts[index],
+                reason=self._ending_reason,
+            ),
+        )
+
+    def _settle(self, now: datetime) -> None:
+        """Ask the rules of all tasks whose upstreams moved, until nothing moves; then start what may run."""
+        while True:
+            while self._to_ask:
+                index = self._to_ask.popleft()
+                if self._states[index] is State.NOTSTARTED and not self._is_ready[index]:
+                    self._ask(index, now)
+            self._start_ready(now)
+            if not self._to_ask:  # a task whose definition is gone fails as it starts, and settles others
+                break
+        if not self._unfinished and not self.finished and (self.state is State.RUNNING or self._ending):
+            state, reason = self._outcome()
+            self._move_execution(state, ExecutionFinished(now, self.plan.job, state=state, reason=reason))
+
+    def _ask(self, index: int, now: datetime) -> None:
+        task = self.plan.tasks[index]
+        tally = self._tallies[index]
+        try:
+            verdict = task.rule(tally)
+        except BaseException as broken:  # noqa: BLE001  # the rule may be the user's code
+            self._fail_unrun(index, _error_of(broken), "trigger rule failed", now)
+            return
+        if verdict is Verdict.RUN:
+            self._queue(index)
+        elif verdict is Verdict.SKIP:
+            reason = (
+                f"{task.rule_name}: of {tally.total} upstreams {tally.successful} successful, "
+                f"{tally.failed} failed, {tally.skipped} skipped, {tally.cancelled} cancelled"
+            )
+            self._finish(index, State.SKIPPED, TaskSkipped(now, self.plan.job, task=task.name, reason=reason))
+        elif tally.all_done:
+            error = TaskError("DefinitionError", f"its rule answered {verdict!r} though all upstreams ended")
+            self._fail_unrun(index, error, "trigger rule failed", now)
+
+    def _queue(self, index: int) -> None:
+        self._is_ready[index] = True
+        self._arrivals += 1
+        heapq.heappush(self._ready, (-self.plan.tasks[index].priority, self._arrivals, index))
+
+    def _start_ready(self, now: datetime) -> None:
+        while self._ready and not self._held and self._active < self.plan.max_active:
+            _, _, index = heapq.heappop(self._ready)
+            if not self._is_ready[index]:  # cancelled while it waited
+                continue
+            task = self.plan.tasks[index]
+            if task.definition is None:
+                error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
+                self._fail_unrun(index, error, "definition gone", now)
+                continue
+            self._start_attempt(index, now)
+            self._step.instructions.append(RunAttempt(task.name, self._attempts[index]))
+
+    def _start_attempt(self, index: int, now: datetime) -> None:
+        attempt = self._attempts[index] + 1
+        task = self.plan.tasks[index].name
+        self._move(index, State.RUNNING, TaskStarted(now, self.plan.job, task=task, attempt=attempt))
+        self._attempts[index] = attempt
+        self._is_ready[index] = False
+        self._active += 1
+
+    def _outcome(self) -> tuple[State, str]:
+        """Return the final state of the execution, and why, once all tasks are final."""
+        if self._ending is not None:
+            return self._ending, self._ending_reason
+        if not self._failed:
+            return State.SUCCESSFUL, ""
+        more = self._failed - len(self._failures)
+        names = ", ".join(self._failures) + (f" and {more} more" if more else "")
+        return State.FAILED, f"failed: {names}"
+
+    # Writes ---------------------------------------------------------------------------------------
+
+    def _finish(self, index: int, state: State, event: Event) -> None:
+        """Bring a task to a final state and let its downstreams know."""
+        was_running = self._states[index] is State.RUNNING
+        self._move(index, state, event)
+        self._active -= was_running
+        self._is_ready[index] = False
+        self._unfinished -= 1
+        for after in self.plan.tasks[index].downstream:
+            _count(self._tallies[after], state)
+            self._to_ask.append(after)
+
+    def _move(self, index: int, state: State, event: Event) -> None:
+        try:
+            check_transition(TASK_LEGAL, self._states[index], state, f"task {event.task!r}")
+        except InvalidTransition as error:
+            raise self._with_story(error) from None
+        self._states[index] = state
+        self._emit(event)
+
+    def _move_execution(self, state: State, event: Event) -> None:
+        try:
+            check_transition(EXECUTION_LEGAL, self.state, state, f"execution {self.execution}")
+        except InvalidTransition as error:
+            raise self._with_story(error) from None
+        self.state = state
+        self._emit(event)
+
+    def _emit(self, event: Event) -> None:
+        self.version += 1
+        event.execution = self.execution
+        event.version = self.version
+        self._story.append(event)
+        self._step.events.append(event)
+
+    def _take_step(self, now: datetime) -> Step:
+        self._settle(now)
+        step, self._step = self._step, Step()
+        return step
+
+    def _with_story(self, error: InvalidTransition) -> InvalidTransition:
+        story = [f"{event.version} {event.type} {event.task} {event.attempt or ''}".rstrip() for event in self._story]
+        return InvalidTransition(str(error).partition("\n")[0], story)
+
+    def _load(self, record: ExecutionRecord) -> None:
+        self.state = record.state
+        self.version = record.version
+        self._ending = record.ending
+        self._ending_reason = record.reason if record.ending else ""
+        for index, name in enumerate(self.plan.index):
+            task = record.tasks[name]
+            self._states[index] = task.state
+            self._attempts[index] = task.attempt
+            self._spared[index] = task.spared
+            interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts)
+            if interruptions:
+                self._interruptions[index] = interruptions
+            if task.state is State.RUNNING:
+                self._active += 1
+            if task.state.is_final:
+                self._unfinished -= 1
+                for after in self.plan.tasks[index].downstream:
+                    _count(self._tallies[after], task.state)
+            if task.state is State.FAILED:
+                self._note_failure(name)
+
+
+def _count(tally: Tally, state: State) -> None:
+    match state:
+        case State.SUCCESSFUL:
+            tally.successful += 1
+        case State.FAILED:
+            tally.failed += 1
+        case State.SKIPPED:
+            tally.skipped += 1
+        case _:
+            tally.cancelled += 1
+
+
+def _checked_wait(seconds: float) -> float:
+    wait = float(seconds)
+    if not 0 <= wait < float("inf"):
+        raise ValueError(f"a retry delay must be a finite number of seconds, 0 or more, got {seconds!r}")
+    return wait
+
+
+def _error_of(broken: BaseException) -> TaskError:
+    try:
+        message = str(broken)[: limits.ERROR_CHARS]
+    except Exception:  # noqa: BLE001  # its __str__ is the user's code too
+        message = "its message cannot be shown"
+    return TaskError(type(broken).__name__, message)

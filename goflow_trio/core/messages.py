@@ -1,0 +1,320 @@
+"""What the parts of the engine say to each other: instructions down, reports up, events out.
+
+- A *report* tells the machine that something happened: an attempt ended, a delay is over, someone wants to cancel.
+- An *instruction* tells the shell what to do: run an attempt, wait, cancel an attempt.
+- An *event* is a fact in the past tense. The persisted log of events is the truth; records, pages and streams are
+  folds of it. An event is a value: it is written once and never changed, except that the log numbers it (`seq`) when it
+  takes it in.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from attrs import define, field, fields, frozen
+
+from goflow_trio.core.states import State
+
+
+@frozen
+class TaskError:
+    """Why an attempt failed, as data.
+
+    Args:
+        type: the exception's class name.
+        message: its text.
+        traceback: where it was raised; empty when it was not raised by code.
+    """
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+# Reports -------------------------------------------------------------------------------------------
+
+
+@frozen
+class AttemptSucceeded:
+    """An attempt returned; `result` is already plain data that the codec can store."""
+
+    task: str
+    attempt: int
+    result: Any = None
+
+
+@frozen
+class AttemptFailed:
+    """An attempt raised, or was cut off; `reason` is `"error"`, `"timeout"` or `"definition gone"`."""
+
+    task: str
+    attempt: int
+    error: TaskError
+    reason: str = "error"
+
+
+@frozen
+class AttemptCancelled:
+    """An attempt ended because it was told to."""
+
+    task: str
+    attempt: int
+
+
+@frozen
+class RetryDue:
+    """The delay after the failure of `attempt` is over."""
+
+    task: str
+    attempt: int
+
+
+@frozen
+class CancelRequested:
+    """Someone wants the execution to end; with `force`, without its clean-up tasks too."""
+
+    reason: str
+    force: bool = False
+
+
+@frozen
+class DeadlineReached:
+    """The execution has used up its time."""
+
+
+Report = AttemptSucceeded | AttemptFailed | AttemptCancelled | RetryDue | CancelRequested | DeadlineReached
+
+
+# Instructions --------------------------------------------------------------------------------------
+
+
+@frozen
+class RunAttempt:
+    """Run the task's work; answer with `AttemptSucceeded`, `AttemptFailed` or `AttemptCancelled`."""
+
+    task: str
+    attempt: int
+
+
+@frozen
+class WaitForRetry:
+    """Answer with `RetryDue` after `seconds`; siblings go on meanwhile."""
+
+    task: str
+    attempt: int
+    seconds: float
+
+
+@frozen
+class CancelAttempt:
+    """End a running attempt; it answers as any attempt, most likely with `AttemptCancelled`."""
+
+    task: str
+    attempt: int
+
+
+Instruction = RunAttempt | WaitForRetry | CancelAttempt
+
+
+# Events --------------------------------------------------------------------------------------------
+
+
+@define
+class Event:
+    """A fact. Every event says when, of which job, and (if it has one) of which execution and task it is.
+
+    Args:
+        at: when it happened (aware, UTC).
+        job: the job's name.
+        execution: the execution's id; empty for events of a schedule.
+        version: number of this event within its execution, from 1, without gaps; 0 for events that are not part
+            of an execution's record.
+        task: the task's name; empty when it is about the whole.
+        attempt: the attempt's number, from 1; 0 when it is about none.
+
+    Attributes:
+        seq: position in the log, from 1, strictly rising; 0 until the log has taken it in. An event that is
+            live only (output, progress) carries the position it came after.
+    """
+
+    type: ClassVar[str] = ""
+    live_only: ClassVar[bool] = False
+
+    at: datetime
+    job: str
+    execution: str = ""
+    version: int = 0
+    task: str = ""
+    attempt: int = 0
+    seq: int = field(default=0, init=False, eq=False)
+
+    def payload(self) -> dict[str, Any]:
+        """Return the fields that only events of this type have, by name."""
+        return {name: getattr(self, name) for name in PAYLOAD_FIELDS[self.type]}
+
+
+@define
+class ExecutionSubmitted(Event):
+    """An execution exists; nothing of it has run."""
+
+    type: ClassVar[str] = "execution.submitted"
+    tasks: tuple[str, ...] = ()
+    params: dict[str, Any] = field(factory=dict)
+    scheduled_for: datetime | None = None
+    definition: str = ""  # digest of the graph it runs on
+    trigger: str = "manual"
+
+
+@define
+class ExecutionStarted(Event):
+    """Its first tasks may run."""
+
+    type: ClassVar[str] = "execution.started"
+
+
+@define
+class ExecutionCancelling(Event):
+    """It was told to end, or its time is up: tasks end, clean-up runs, then it is finished."""
+
+    type: ClassVar[str] = "execution.cancelling"
+    reason: str = ""
+    state: State = State.CANCELLED  # what it will be once all is done
+
+
+@define
+class ExecutionFinished(Event):
+    """All its tasks ended."""
+
+    type: ClassVar[str] = "execution.finished"
+    state: State = State.SUCCESSFUL
+    reason: str = ""
+
+
+@define
+class TaskStarted(Event):
+    """An attempt runs."""
+
+    type: ClassVar[str] = "task.started"
+
+
+@define
+class TaskSucceeded(Event):
+    """The task is successful."""
+
+    type: ClassVar[str] = "task.succeeded"
+    result: Any = None
+
+
+@define
+class TaskFailed(Event):
+    """The task failed for good."""
+
+    type: ClassVar[str] = "task.failed"
+    error: TaskError | None = None
+    reason: str = ""
+
+
+@define
+class TaskRetryScheduled(Event):
+    """The attempt failed; another follows at `retry_at`.
+
+    `spared` says that it did not use up a retry (an idempotent task cut by a crash).
+    """
+
+    type: ClassVar[str] = "task.retry_scheduled"
+    error: TaskError | None = None
+    reason: str = ""
+    retry_at: datetime | None = None
+    spared: bool = False
+
+
+@define
+class TaskSkipped(Event):
+    """The task will not run: its trigger rule said so."""
+
+    type: ClassVar[str] = "task.skipped"
+    reason: str = ""
+
+
+@define
+class TaskCancelled(Event):
+    """The task was cancelled, before or while it ran."""
+
+    type: ClassVar[str] = "task.cancelled"
+    reason: str = ""
+
+
+@define
+class TaskOutput(Event):
+    """The work said something. Live only."""
+
+    type: ClassVar[str] = "task.output"
+    live_only: ClassVar[bool] = True
+    text: str = ""
+
+
+@define
+class TaskProgress(Event):
+    """The work is so far. Live only."""
+
+    type: ClassVar[str] = "task.progress"
+    live_only: ClassVar[bool] = True
+    done: float = 0
+    total: float | None = None
+
+
+@define
+class ScheduleToggled(Event):
+    """The schedule of a job was switched on or off."""
+
+    type: ClassVar[str] = "schedule.toggled"
+    active: bool = False
+
+
+@define
+class ScheduleMissed(Event):
+    """Instants passed without a run of their own, and why. `count` instants, from `first` to `last`."""
+
+    type: ClassVar[str] = "schedule.missed"
+    first: datetime | None = None
+    last: datetime | None = None
+    count: int = 1
+    reason: str = ""
+
+
+@define
+class FeedReset(Event):
+    """To one subscriber only: events between its position and `seq` are no longer kept; read the state anew."""
+
+    type: ClassVar[str] = "reset"
+    live_only: ClassVar[bool] = True
+    reason: str = ""
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    kind.type: kind
+    for kind in (
+        ExecutionSubmitted,
+        ExecutionStarted,
+        ExecutionCancelling,
+        ExecutionFinished,
+        TaskStarted,
+        TaskSucceeded,
+        TaskFailed,
+        TaskRetryScheduled,
+        TaskSkipped,
+        TaskCancelled,
+        TaskOutput,
+        TaskProgress,
+        ScheduleToggled,
+        ScheduleMissed,
+        FeedReset,
+    )
+}
+"""Every kind of event, by its name on the wire."""
+
+PAYLOAD_FIELDS: dict[str, tuple[str, ...]] = {
+    name: tuple(f.name for f in fields(kind))[len(fields(Event)) :] for name, kind in EVENT_TYPES.items()
+}
+"""The fields that only events of a type have, by the type's name."""

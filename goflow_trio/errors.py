@@ -1,0 +1,146 @@
+"""The error tree: grouped by who can mend it.
+
+- `DefinitionError`: whoever wrote the job. Raised when a job is made or registered. Also a `ValueError`.
+- `NotFound`: whoever asked. A job, task or execution of that name does not exist. Also a `LookupError`.
+- `UsageError`: whoever started the program: a bad URL, port, target or parameter. Also a `ValueError`.
+- `StoreError`: whoever runs the machine. `StoreUnavailable` passes by itself and is retried.
+- `OperatorError`: whoever wrote the task's work; it becomes the task's error and goes no further.
+- `InvalidTransition`: us. It is a bug in goflow-trio, and it carries the story that led to it.
+
+A message names the thing, the rule and the mend. Drivers' own exceptions never leave `stores/` or `operators/`.
+"""
+
+from __future__ import annotations
+
+
+class GoflowError(Exception):
+    """The root of everything this package raises on purpose."""
+
+
+# --- The definition -------------------------------------------------------------------------------
+
+
+class DefinitionError(GoflowError, ValueError):
+    """A job, task or schedule is wrong as written; nothing of it was registered."""
+
+
+class CycleError(DefinitionError):
+    """The tasks of a job wait for each other.
+
+    Args:
+        job: the job's name.
+        path: the task names along the cycle; the first is repeated at the end.
+    """
+
+    def __init__(self, job: str, path: list[str]) -> None:
+        super().__init__(f"job {job!r}: its tasks form a cycle: {' -> '.join(path)}; remove one of these edges")
+        self.job = job
+        self.path = path
+
+
+class ScheduleError(DefinitionError):
+    """A schedule cannot be read, or can never fire."""
+
+
+# --- The question ---------------------------------------------------------------------------------
+
+
+class NotFound(GoflowError, LookupError):
+    """Something was asked for by a name or id that nothing has."""
+
+
+class UnknownJob(NotFound):
+    """No job of this name is registered."""
+
+
+class UnknownExecution(NotFound):
+    """No execution has this id."""
+
+
+class UnknownTask(NotFound):
+    """The job has no task of this name."""
+
+
+# --- The invocation -------------------------------------------------------------------------------
+
+
+class UsageError(GoflowError, ValueError):
+    """The program was started or called with something it cannot use."""
+
+
+class EngineClosed(GoflowError):
+    """The engine is shutting down and takes no more work."""
+
+
+class Overloaded(GoflowError):
+    """A documented limit of `core/limits.py` is reached; try again later."""
+
+
+# --- The environment ------------------------------------------------------------------------------
+
+
+class StoreError(GoflowError):
+    """The store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store does not answer now; the same operation may be repeated and is idempotent."""
+
+
+class StoreClosed(StoreError):
+    """The backend was used after `aclose`."""
+
+
+class StoreIncompatible(StoreError):
+    """The store holds something that is not ours, or is written by a newer version. It was left untouched."""
+
+
+class CodecError(StoreError):
+    """Bytes from the store are not what was written: damaged, truncated, or of an unknown version."""
+
+
+# --- The work -------------------------------------------------------------------------------------
+
+
+class OperatorError(GoflowError):
+    """A shipped operator could not do its work."""
+
+
+class CommandFailed(OperatorError):
+    """A command ended with an exit code other than 0, by a signal, or could not be started.
+
+    Attributes:
+        exit_code: what it ended with; None if a signal ended it or it never started.
+        signal: number of the signal that ended it, if one did.
+        stderr_tail: the end of what it wrote to its standard error.
+    """
+
+    exit_code: int | None = None
+    signal: int | None = None
+    stderr_tail: str = ""
+
+
+class RequestFailed(OperatorError):
+    """An HTTP request got no answer, or an answer outside 2xx.
+
+    Attributes:
+        status: the status of the answer; None if there was none.
+    """
+
+    status: int | None = None
+
+
+# --- A bug of ours --------------------------------------------------------------------------------
+
+
+class InvalidTransition(GoflowError):
+    """The core was driven into a change that the state table forbids.
+
+    Args:
+        message: what was attempted.
+        story: the events of the execution so far, oldest first.
+    """
+
+    def __init__(self, message: str, story: list[str]) -> None:
+        super().__init__("\n  ".join([message, "what led to it:", *story]))
+        self.story = story

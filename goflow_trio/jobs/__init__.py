@@ -1,0 +1,1 @@
+"""What a user writes: jobs, tasks, edges, retry delays, trigger rules. Pure; imports only `schedules` and `errors`."""

@@ -1,0 +1,56 @@
+"""What a task's work is given while it runs. Pure data and two outlets; it decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from attrs import field, frozen
+
+
+def _ignore_text(_text: str) -> None:
+    """Drop the text: a context made by hand has nobody to tell."""
+
+
+def _ignore_progress(_done: float, _total: float | None) -> None:
+    """Drop the progress: a context made by hand has nobody to tell."""
+
+
+@frozen
+class TaskContext:
+    """One attempt of one task, as its operator sees it.
+
+    Make one by hand to unit-test an operator: `await operator.run(TaskContext("job", "id", "task"))`.
+
+    Args:
+        job: the job's name.
+        execution_id: id of the execution this attempt belongs to.
+        task: the task's name.
+        attempt: which try this is, from 1.
+        params: parameters of the execution, defaults of the job filled in.
+        results: results of the finished upstream tasks, by task name.
+        scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
+        deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
+            time-out.
+        log: writes a line to the task's output; safe to call from a worker thread.
+        progress: tells how far the work is, as (done, total); safe to call from a worker thread.
+    """
+
+    job: str
+    execution_id: str
+    task: str
+    attempt: int = 1
+    params: Mapping[str, Any] = field(factory=lambda: MappingProxyType({}))
+    results: Mapping[str, Any] = field(factory=lambda: MappingProxyType({}))
+    scheduled_for: datetime | None = None
+    deadline: float = float("inf")
+    log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
+    _report_progress: Callable[[float, float | None], None] = field(
+        default=_ignore_progress, repr=False, eq=False, alias="report_progress"
+    )
+
+    def progress(self, done: float, total: float | None = None) -> None:
+        """Tell how far the work is: `context.progress(3, 10)`. Safe to call from a worker thread."""
+        self._report_progress(done, total)

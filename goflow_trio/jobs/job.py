@@ -1,0 +1,312 @@
+"""A job: a named graph of tasks, when to run it and within which bounds. It knows nothing of executions."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, overload
+
+from goflow_trio.errors import CycleError, DefinitionError, ScheduleError, UnknownTask
+from goflow_trio.jobs.graph import find_cycle, topological_order
+from goflow_trio.jobs.names import check_name
+from goflow_trio.jobs.task import Task, check_seconds
+from goflow_trio.schedules import Between, Jitter, Schedule, parse_schedule
+from goflow_trio.schedules.zones import load_zone
+
+Overlap = Literal["allow", "skip", "queue", "cancel"]
+Misfire = Literal["latest", "skip", "all"]
+Dst = Literal["once", "reference"]
+
+_OVERLAPS = ("allow", "skip", "queue", "cancel")
+_MISFIRES = ("latest", "skip", "all")
+_DSTS = ("once", "reference")
+
+_Choice = TypeVar("_Choice", bound=str)
+TaskLike = Task | str
+
+
+class Job:
+    """A directed acyclic graph of tasks under a name.
+
+    The graph is read when the job is registered (`validate`); each execution then runs on that reading.
+
+    Args:
+        name: unique among the jobs of an engine.
+        schedule: when it runs by itself: cron text of 5 fields (6 with seconds first), `@daily` …, `@every 90s`,
+            or any object with `next_after(instant)`. None: only when submitted.
+        active: whether the schedule is switched on when the job is first seen; a toggle is remembered and wins.
+        timezone: IANA zone the schedule is read in.
+        params: parameters and their defaults; a submit may override them.
+        timeout: seconds a whole execution may take; then what runs is cancelled, clean-up runs, and it is failed.
+        max_active_executions: how many executions of this job run at once; further ones wait their turn.
+        max_active_tasks: how many tasks of one execution run at once.
+        overlap: what a due instant does while an earlier execution runs: run beside it (`allow`, as Goflow), not
+            at all (`skip`), after it (`queue`), or instead of it (`cancel`).
+        misfire: what becomes of instants that passed while nobody looked: one run for the `latest`, none (`skip`)
+            or each (`all`). Those without a run are recorded as missed.
+        catchup_window: seconds into the past that misfires are made up for; None is one year.
+        dst: how a local time that clocks skip or repeat is treated: it runs `once`, or as in Goflow's cron
+            (`reference`: skipped and doubled).
+        jitter: spreads runs over this many whole seconds after each instant, by an offset that is stable for it.
+        start: instants before it do not count (aware).
+        end: instants after it do not count (aware).
+        tags: labels to find the job by.
+        description: what it is for.
+        owner: whom to ask about it.
+        on_failure: operators to call when an execution failed.
+        on_success: operators to call when an execution was successful.
+
+    Raises:
+        DefinitionError: an argument is wrong. The message names the job and the mend.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        schedule: str | Schedule | None = None,
+        active: bool = False,
+        timezone: str = "UTC",
+        params: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        max_active_executions: int | None = None,
+        max_active_tasks: int | None = None,
+        overlap: Overlap = "allow",
+        misfire: Misfire = "latest",
+        catchup_window: float | None = None,
+        dst: Dst = "once",
+        jitter: int = 0,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        tags: Iterable[str] = (),
+        description: str = "",
+        owner: str = "",
+        on_failure: Any = (),
+        on_success: Any = (),
+    ) -> None:
+        self.name = check_name(name, "job")
+        where = f"job {name!r}:"
+        self.active = active
+        self.timezone = timezone
+        self.params: Mapping[str, Any] = MappingProxyType(_params(where, params))
+        self.timeout = check_seconds(f"{where} timeout", timeout)
+        self.max_active_executions = _count(f"{where} max_active_executions", max_active_executions)
+        self.max_active_tasks = _count(f"{where} max_active_tasks", max_active_tasks)
+        self.overlap = _choice(f"{where} overlap", overlap, _OVERLAPS)
+        self.misfire = _choice(f"{where} misfire", misfire, _MISFIRES)
+        self.catchup_window = check_seconds(f"{where} catchup_window", catchup_window)
+        self.dst = _choice(f"{where} dst", dst, _DSTS)
+        self.jitter = _count(f"{where} jitter", jitter or None) or 0
+        self.start = _aware(f"{where} start", start)
+        self.end = _aware(f"{where} end", end)
+        if isinstance(tags, str):
+            raise DefinitionError(f"{where} tags must be a list of names, got {tags!r}")
+        self.tags = tuple(check_name(tag, f"{where} tag") for tag in tags)
+        self.description = description
+        self.owner = owner
+        self.on_failure = _hooks(f"{where} on_failure", on_failure)
+        self.on_success = _hooks(f"{where} on_success", on_success)
+        try:
+            load_zone(timezone)
+            self.schedule = self._read_schedule(schedule)
+        except ScheduleError as error:
+            raise ScheduleError(f"{where} {error}") from None
+        self.schedule_text = schedule if isinstance(schedule, str) else "" if schedule is None else str(schedule)
+        self._tasks: dict[str, Task] = {}
+
+    def _read_schedule(self, given: str | Schedule | None) -> Schedule | None:
+        if given is None or given == "":
+            return None
+        schedule = parse_schedule(given, timezone=self.timezone, dst=self.dst) if isinstance(given, str) else given
+        if not callable(getattr(schedule, "next_after", None)):
+            raise ScheduleError(f"a schedule is cron text or an object with next_after(instant), got {given!r}")
+        if self.start is not None or self.end is not None:
+            schedule = Between(schedule, start=self.start, end=self.end)
+        return Jitter(schedule, self.jitter, key=self.name) if self.jitter else schedule
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks, in the order they were added."""
+        return tuple(self._tasks.values())
+
+    def add(self, task: Task) -> Task:
+        """Add a task and return it.
+
+        Raises:
+            DefinitionError: it is no Task, or the name is taken.
+        """
+        if not isinstance(task, Task):
+            raise DefinitionError(f"job {self.name!r}: add takes a Task, got {task!r}")
+        if task.name in self._tasks:
+            raise DefinitionError(f"job {self.name!r} has a task {task.name!r} already; task names are unique in a job")
+        self._tasks[task.name] = task
+        return task
+
+    @overload
+    def task(self, function: Callable[..., Any], /) -> Task: ...
+    @overload
+    def task(
+        self,
+        function: None = None,
+        /,
+        *,
+        name: str | None = None,
+        upstream: TaskLike | Iterable[TaskLike] = (),
+        **options: Any,
+    ) -> Callable[[Callable[..., Any]], Task]: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        name: str | None = None,
+        upstream: TaskLike | Iterable[TaskLike] = (),
+        **options: Any,
+    ) -> Task | Callable[[Callable[..., Any]], Task]:
+        """Make a task of a function: `@job.task` or `@job.task(retries=3, upstream=[extract])`.
+
+        The result is the `Task`, which can still be called as the function.
+
+        Args:
+            function: the work, when used without parentheses.
+            name: the task's name; the function's by default.
+            upstream: tasks (or names of tasks) of this job that come before.
+            **options: the keyword arguments of `Task`.
+        """
+
+        def make(work: Callable[..., Any]) -> Task:
+            task_name = name if name is not None else getattr(work, "__name__", "")
+            befores = [upstream] if isinstance(upstream, TaskLike) else list(upstream)
+            resolved = [self._own(before) for before in befores]
+            task = self.add(Task(task_name, work, **options))
+            for before in resolved:
+                before.set_downstream(task)
+            return task
+
+        return make if function is None else make(function)
+
+    def set_downstream(self, upstream: TaskLike, downstream: TaskLike) -> None:
+        """Draw the edge `upstream >> downstream` between two tasks of this job, given as tasks or names.
+
+        Raises:
+            DefinitionError: one of them is not in this job, or both are the same.
+        """
+        self._own(upstream).set_downstream(self._own(downstream))
+
+    def _own(self, task: TaskLike) -> Task:
+        if not isinstance(task, TaskLike):
+            raise DefinitionError(f"job {self.name!r}: an edge joins tasks or names of tasks, got {task!r}")
+        name = task if isinstance(task, str) else task.name
+        own = self._tasks.get(name)
+        if own is None or (isinstance(task, Task) and own is not task):
+            raise DefinitionError(
+                f"job {self.name!r} has no task {name!r}; add it with job.add(Task({name!r}, …)) before its edges"
+            )
+        return own
+
+    def __getitem__(self, name: str) -> Task:
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise UnknownTask(f"job {self.name!r} has no task {name!r}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._tasks
+
+    def __iter__(self) -> Iterator[Task]:
+        return iter(self._tasks.values())
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def graph(self) -> dict[str, list[str]]:
+        """Downstream names by task name, both in the order of definition."""
+        return {task.name: [after.name for after in task.downstream] for task in self}
+
+    def validate(self) -> None:
+        """Check the whole: every edge leads to a task of this job, and no task waits for itself.
+
+        Raises:
+            DefinitionError: an edge leads to a task that was never added.
+            CycleError: tasks wait for each other; it carries the cycle as a path.
+        """
+        for task in self:
+            for after in task.downstream:
+                if self._tasks.get(after.name) is not after:
+                    raise DefinitionError(
+                        f"job {self.name!r}: the edge {task.name!r} >> {after.name!r} leads to a task that is not "
+                        f"in the job; add it with job.add, or remove the edge"
+                    )
+        graph = self.graph
+        if topological_order(graph) is None:
+            raise CycleError(self.name, find_cycle(graph) or [])
+
+    def __repr__(self) -> str:
+        return f"<Job {self.name!r}, {len(self)} tasks>"
+
+
+def build_job(source: Job | Callable[[], Job]) -> Job:
+    """Return a validated job from a Job or a factory of one, as Goflow's `AddJob` takes.
+
+    Raises:
+        DefinitionError: the factory failed or gave something else, or the job is wrong.
+    """
+    job = source if isinstance(source, Job) else _call_factory(source)
+    job.validate()
+    return job
+
+
+def _call_factory(factory: object) -> Job:
+    if not callable(factory):
+        raise DefinitionError(f"a job is a Job or a function that returns one, got {factory!r}")
+    name = getattr(factory, "__name__", repr(factory))
+    if inspect.iscoroutinefunction(factory):
+        raise DefinitionError(f"job factory {name} is async; make it a plain function that returns a Job")
+    try:
+        job = factory()
+    except DefinitionError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise DefinitionError(f"job factory {name} failed: {type(error).__name__}: {error}") from error
+    if not isinstance(job, Job):
+        raise DefinitionError(f"job factory {name} returned {job!r}; it must return a Job")
+    return job
+
+
+def _params(where: str, params: object) -> dict[str, Any]:
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise DefinitionError(f"{where} params must be a mapping from names to defaults, got {params!r}")
+    return dict(params)
+
+
+def _count(what: str, value: object) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise DefinitionError(f"{what} must be a whole number of 1 or more, or None, got {value!r}")
+    return value
+
+
+def _choice(what: str, value: _Choice, choices: tuple[str, ...]) -> _Choice:
+    if value not in choices:
+        raise DefinitionError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
+    return value
+
+
+def _aware(what: str, value: object) -> datetime | None:
+    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
+        return value
+    raise DefinitionError(f"{what} must be a datetime with a time zone, got {value!r}")
+
+
+def _hooks(what: str, value: Any) -> tuple[Any, ...]:
+    hooks = tuple(value) if isinstance(value, list | tuple) else (value,)
+    for hook in hooks:
+        if not (callable(hook) or callable(getattr(hook, "run", None))):
+            raise DefinitionError(f"{what} takes operators or callables, got {hook!r}")
+    return hooks

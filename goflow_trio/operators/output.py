@@ -1,0 +1,89 @@
+"""What a command prints: passed on as it comes, and a bounded part of it kept. No I/O, and nothing here can block.
+
+A command may print 10 GB, or 100 MB without a newline, or bytes that are no text. Whatever it does, `Kept` holds at
+most `head + 2 * tail` bytes, and `Lines` at most one `LINE_CAP`.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+
+from attrs import define, field
+
+LINE_CAP = 64 * 1024
+"""Characters of an unfinished line after which it is passed on in pieces."""
+
+
+@define
+class Kept:
+    """The first and the last bytes of a stream, and the count of all.
+
+    Args:
+        head: how many bytes of the beginning to keep.
+        tail: how many bytes of the end to keep.
+    """
+
+    head: int
+    tail: int
+    total: int = field(default=0, init=False)
+    _first: bytearray = field(factory=bytearray, init=False, repr=False)
+    _last: bytearray = field(factory=bytearray, init=False, repr=False)
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        self.total += len(data)
+        room = self.head - len(self._first)
+        if room > 0:
+            self._first += data[:room]
+            data = data[room:]
+        self._last += data
+        if len(self._last) > 2 * self.tail:  # not at every byte over: a cut copies the tail
+            del self._last[: -self.tail]
+
+    @property
+    def dropped(self) -> int:
+        """How many bytes of the middle are not kept."""
+        return self.total - len(self._first) - min(len(self._last), self.tail)
+
+    def text(self) -> str:
+        """Give what is kept, as text; what is no UTF-8 becomes U+FFFD, what is missing is told where it was."""
+        last = self._last[-self.tail :]
+        if not self.dropped:
+            return (self._first + last).decode("utf-8", "replace")
+        first = self._first.decode("utf-8", "replace")
+        return f"{first}\n[... {self.dropped:,} bytes dropped ...]\n{last.decode('utf-8', 'replace')}"
+
+
+@define
+class Lines:
+    """Passes a stream on to `log`, whole lines at a time.
+
+    One call of `log` carries all the lines that came together, without the last newline: a flood of short lines
+    would otherwise cost a call for every two bytes. A line over `LINE_CAP` is passed on in pieces.
+    """
+
+    log: Callable[[str], None]
+    _pending: str = field(default="", init=False)
+    _decoder: codecs.IncrementalDecoder = field(
+        factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"), init=False, repr=False
+    )
+
+    def feed(self, data: bytes) -> None:
+        """Take the next bytes of the stream."""
+        lines, newline, rest = self._decoder.decode(data).rpartition("\n")
+        if newline:
+            self.log(self._pending + lines)
+            self._pending = rest
+        else:
+            self._pending += rest
+        if len(self._pending) >= LINE_CAP:
+            self.log(self._pending)
+            self._pending = ""
+
+    def finish(self) -> None:
+        """Pass on what came after the last newline. The stream is over."""
+        rest = self._pending + self._decoder.decode(b"", final=True)
+        self._pending = ""
+        if rest:
+            self.log(rest)

@@ -1,0 +1,39 @@
+"""When jobs are due: from a text or an object to UTC instants.
+
+A schedule answers one question, `next_after(instant)`, and answers it the same for ever. The package is pure: no
+clock, no randomness, no waiting; only the rules of time zones are read. It imports nothing of ours but `errors`.
+
+    preview   upcoming()
+    parse     parse_schedule(): which kind of text is it
+    cron      Cron: days x times of day, and the rule for clock changes
+    combine   At, AnyOf, Except, Between, Jitter
+    interval  Every, durations of Go
+    fields    the fields of a cron text
+    zones     where clocks change; dst_note()
+    base      Schedule: the contract
+"""
+
+from __future__ import annotations
+
+from goflow_trio.schedules.base import Schedule
+from goflow_trio.schedules.combine import AnyOf, At, Between, Except, Jitter
+from goflow_trio.schedules.cron import Cron, Dst
+from goflow_trio.schedules.interval import Every
+from goflow_trio.schedules.parse import parse_schedule
+from goflow_trio.schedules.preview import upcoming
+from goflow_trio.schedules.zones import dst_note
+
+__all__ = [
+    "AnyOf",
+    "At",
+    "Between",
+    "Cron",
+    "Dst",
+    "Every",
+    "Except",
+    "Jitter",
+    "Schedule",
+    "dst_note",
+    "parse_schedule",
+    "upcoming",
+]

@@ -1,0 +1,1 @@
+"""What our own tests needed and yours may too. Public, and free of any test framework."""
