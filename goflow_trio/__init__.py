@@ -1,0 +1,59 @@
+"""goflow-trio: a small, durable DAG scheduler on trio.
+
+The layers, top to bottom; imports point down only:
+
+    cli, goflow          command line; the Goflow facade
+    web                  HTTP API, streams, pages
+    actors               engine, supervisor, task actor, store actor, scheduler, feed
+    operators, stores    extension points: what tasks do, where bytes go
+    codec                events and records to bytes
+    core                 pure: states, messages, machine, record
+    jobs, schedules      pure: what a user writes, and when it is due
+    errors               who can mend what
+"""
+
+from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_engine
+from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
+from goflow_trio.core.states import State
+from goflow_trio.errors import DefinitionError, GoflowError, NotFound, StoreError, UsageError
+from goflow_trio.goflow import Goflow
+from goflow_trio.jobs.context import TaskContext
+from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.retry import ConstantDelay, ExponentialBackoff
+from goflow_trio.jobs.task import Task
+from goflow_trio.jobs.trigger_rules import Tally, TriggerRule, Verdict
+from goflow_trio.operators import Command, Function, Get, Noop, Operator, Post, Request
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttemptRecord",
+    "CancelReceipt",
+    "Command",
+    "ConstantDelay",
+    "DefinitionError",
+    "Engine",
+    "Execution",
+    "ExecutionRecord",
+    "ExponentialBackoff",
+    "Function",
+    "Get",
+    "Goflow",
+    "GoflowError",
+    "Job",
+    "Noop",
+    "NotFound",
+    "Operator",
+    "Post",
+    "Request",
+    "State",
+    "StoreError",
+    "Tally",
+    "Task",
+    "TaskContext",
+    "TaskRecord",
+    "TriggerRule",
+    "UsageError",
+    "Verdict",
+    "open_engine",
+]

@@ -1,4 +1,4 @@
-"""What is durable, held in memory: live executions, recently finished ones, schedules. Folded from events, never edited.
+"""What is durable, held in memory: live executions, finished ones, schedules. Folded from events.
 
 Only the store actor and recovery change it, and only with events that are in the log.
 """
@@ -12,7 +12,7 @@ from datetime import datetime
 from attrs import Factory, define
 
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event, ExecutionSubmitted, ScheduleMissed, ScheduleToggled
+from goflow_trio.core.messages import Event, ExecutionSubmitted, ScheduleMissed, ScheduleStarted, ScheduleToggled
 from goflow_trio.core.record import ExecutionRecord, apply_event, submitted_record
 
 
@@ -81,6 +81,8 @@ class Ledger:
             state.active = event.active
             # What passed while it was off is nobody's debt: switched on, it begins from here.
             state.advance(event.at if event.active else None)
+        elif isinstance(event, ScheduleStarted):
+            state.advance(event.at)
         elif isinstance(event, ScheduleMissed):
             state.advance(event.last)
 

@@ -1,7 +1,7 @@
 """Finds out, at start, what the store knows: snapshots of the last checkpoint, then the log's tail folded over them.
 
-It costs what is unfinished and what was written since the last checkpoint, not what is finished. It only reads, but for the
-claim of a new epoch, so it may be cut off at any point and begun again.
+It costs what is unfinished and what was written since the last checkpoint, not what is finished. It only reads, but
+for the claim of a new epoch, so it may be cut off at any point and begun again.
 """
 
 from __future__ import annotations

@@ -273,6 +273,13 @@ class ScheduleToggled(Event):
 
 
 @define
+class ScheduleStarted(Event):
+    """The schedule of a job is watched from now on: instants before do not count."""
+
+    type: ClassVar[str] = "schedule.started"
+
+
+@define
 class ScheduleMissed(Event):
     """Instants passed without a run of their own, and why. `count` instants, from `first` to `last`."""
 
@@ -308,6 +315,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         TaskOutput,
         TaskProgress,
         ScheduleToggled,
+        ScheduleStarted,
         ScheduleMissed,
         FeedReset,
     )

@@ -69,6 +69,7 @@ class Plan:
         job: the job's name.
         tasks: in the job's order.
         upstreams: number of direct upstreams of each task.
+        upstream_names: their names, by task; a task without any is absent.
         index: position of each task by name.
         max_active: how many tasks run at once.
         timeout: seconds the execution may take, or None.
@@ -78,6 +79,7 @@ class Plan:
     job: str
     tasks: tuple[PlannedTask, ...]
     upstreams: tuple[int, ...]
+    upstream_names: dict[str, list[str]]
     index: dict[str, int]
     max_active: int
     timeout: float | None
@@ -119,13 +121,16 @@ def plan_shape(name: str, shape: Shape, job: Job | None) -> Plan:
         job: the job as it is defined now; None if it is not registered any more.
     """
     upstreams = [0] * len(shape)
-    for _, downstream, _ in shape:
+    upstream_names: dict[str, list[str]] = {}
+    for task, downstream, _ in shape:
         for after in downstream:
             upstreams[after] += 1
+            upstream_names.setdefault(shape[after][0], []).append(task)
     return Plan(
         job=name,
         tasks=tuple(_planned(job, *row, upstreams=count) for row, count in zip(shape, upstreams, strict=True)),
         upstreams=tuple(upstreams),
+        upstream_names=upstream_names,
         index={row[0]: number for number, row in enumerate(shape)},
         max_active=(job and job.max_active_tasks) or limits.ACTIVE_TASKS_PER_EXECUTION,
         timeout=job.timeout if job else None,

@@ -35,7 +35,7 @@ def job_of(*names, name="etl"):
         ({"timeout": "1h"}, "job 'etl': timeout must be a number of seconds above 0, got '1h'"),
         ({"catchup_window": -1}, "job 'etl': catchup_window must be a number of seconds above 0, got -1"),
         ({"catchup_window": math.inf}, "job 'etl': catchup_window must be a number of seconds above 0, got inf"),
-        ({"jitter": -1}, "job 'etl': jitter must be a number of seconds above 0, got -1"),
+        ({"jitter": -1}, "job 'etl': jitter must be a whole number of 1 or more, or None, got -1"),
         ({"max_active_tasks": 0}, "job 'etl': max_active_tasks must be a whole number of 1 or more, or None, got 0"),
         ({"max_active_tasks": True}, "job 'etl': max_active_tasks must be a whole number of 1 or more, or None"),
         ({"max_active_executions": 1.5}, "job 'etl': max_active_executions must be a whole number of 1 or more"),

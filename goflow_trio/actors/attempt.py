@@ -1,0 +1,129 @@
+"""The task actor: runs one attempt of one task and reports how it ended. Lives from the attempt's start to its end.
+
+Whatever the work raises becomes data here, `SystemExit` and `KeyboardInterrupt` included; only trio's own cancellation
+passes. It decides nothing: whether to try again is the machine's question.
+"""
+
+from __future__ import annotations
+
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import trio
+from attrs import frozen
+
+from goflow_trio.codec import storable
+from goflow_trio.core import limits
+from goflow_trio.core.messages import AttemptCancelled, AttemptFailed, AttemptSucceeded, Report, TaskError
+from goflow_trio.jobs.context import TaskContext
+from goflow_trio.operators.base import Prepared, call_operator
+
+TIMEOUT = "timeout"
+"""Reason of an attempt that was cut off because its time was up."""
+
+
+@frozen
+class Assignment:
+    """What one attempt needs.
+
+    Args:
+        work: the operator, looked at.
+        context: what the operator sees.
+        scope: cancel it to end the attempt.
+        timeout: seconds the attempt may take, for the message; None is no limit of its own.
+        limiter: counts the threads of synchronous work.
+    """
+
+    work: Prepared
+    context: TaskContext
+    scope: trio.CancelScope
+    timeout: float | None
+    limiter: trio.CapacityLimiter
+
+
+async def run_attempt(
+    assignment: Assignment, report: Callable[[Report], None], keep_result: Callable[[str, Any], None]
+) -> None:
+    """Run the work and report how it ended, exactly once; not at all if the engine itself is going down.
+
+    Args:
+        assignment: what to run.
+        report: takes the outcome.
+        keep_result: takes the result as it is, for the tasks downstream.
+    """
+    task, attempt = assignment.context.task, assignment.context.attempt
+    scope = assignment.scope
+    try:
+        with scope:
+            result = await call_operator(assignment.work, assignment.context, limiter=assignment.limiter)
+            keep_result(task, result)
+            report(AttemptSucceeded(task, attempt, storable(result)))
+            return
+    except trio.Cancelled:
+        raise
+    except BaseException as error:  # whatever the work raises is its own affair
+        if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled) is not None:
+            raise
+        report(AttemptFailed(task, attempt, describe_error(error)))
+        return
+    if trio.current_time() >= scope.deadline:
+        message = f"it took longer than {assignment.timeout:g} s" if assignment.timeout else "its time was up"
+        report(AttemptFailed(task, attempt, TaskError("TimeoutError", message), TIMEOUT))
+    else:
+        report(AttemptCancelled(task, attempt))
+
+
+def describe_error(error: BaseException) -> TaskError:
+    """Return an exception as data, within limits; nothing that its own methods do can hurt."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  # a broken __str__ is the user's
+        message = "(its text could not be made)"
+    try:
+        lines = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001
+        lines = ""
+    return TaskError(
+        type(error).__name__,
+        _clean(message)[: limits.ERROR_CHARS],
+        _clean(lines)[-limits.TRACEBACK_CHARS :],
+    )
+
+
+def _clean(text: str) -> str:
+    """Return text that every encoder takes: lone surrogates are replaced."""
+    return text.encode("utf-8", "replace").decode()
+
+
+@frozen
+class Outlets:
+    """What an operator may tell the world while it works, from the trio thread or any other.
+
+    Args:
+        publish: takes the type's name and the payload; only called in the trio thread.
+        token: leads back to the trio thread.
+        home: identifies the trio thread.
+    """
+
+    publish: Callable[[str, Mapping[str, Any]], None]
+    token: trio.lowlevel.TrioToken
+    home: int
+
+    def log(self, text: str) -> None:
+        """Hand out lines of output."""
+        self._hand_over("task.output", {"text": _clean(str(text))[: limits.LOG_LINE_CHARS]})
+
+    def progress(self, done: float, total: float | None) -> None:
+        """Hand out how far the work is."""
+        self._hand_over("task.progress", {"done": done, "total": total})
+
+    def _hand_over(self, kind: str, payload: Mapping[str, Any]) -> None:
+        if threading.get_ident() == self.home:
+            self.publish(kind, payload)
+        else:
+            try:
+                self.token.run_sync_soon(self.publish, kind, payload)
+            except trio.RunFinishedError:  # an abandoned thread that outlived the engine has nobody to tell
+                return

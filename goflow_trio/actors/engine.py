@@ -1,0 +1,547 @@
+"""The engine: wires store, supervisors, scheduler and feed together, and is what programs talk to.
+
+`open_engine` is one nursery of its host: when the block is left, everything in it is gone, and what was unfinished is
+in the store to be resumed by the next engine that opens it. A fault in one execution stays in it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import trio
+from attrs import frozen
+
+from goflow_trio import codec
+from goflow_trio.actors import keys
+from goflow_trio.actors.environment import Environment, real_environment
+from goflow_trio.actors.feed import Subscription
+from goflow_trio.actors.scheduler import Scheduler
+from goflow_trio.actors.store import Store, open_store, unfinished
+from goflow_trio.actors.supervisor import Supervisor, Surroundings
+from goflow_trio.core import limits
+from goflow_trio.core.machine import ExecutionMachine, Step
+from goflow_trio.core.messages import CancelRequested, Event, ExecutionFinished, ScheduleStarted, ScheduleToggled
+from goflow_trio.core.plan import Plan, plan_job, plan_shape
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.states import State
+from goflow_trio.errors import (
+    CodecError,
+    DefinitionError,
+    EngineClosed,
+    Overloaded,
+    StoreUnavailable,
+    UnknownExecution,
+    UnknownJob,
+    UsageError,
+)
+from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.schedules import upcoming
+from goflow_trio.stores import Backend, open_backend
+
+logger = logging.getLogger("goflow_trio.engine")
+
+JobSource = Job | Callable[[], Job]
+
+
+@frozen
+class CancelReceipt:
+    """What a cancel ended, once nothing of it is left running.
+
+    Args:
+        tasks: tasks that were ended, or will now never start.
+        seconds: how long that took.
+    """
+
+    tasks: int
+    seconds: float
+
+
+class Execution:
+    """A handle on one execution that this engine runs, or ran.
+
+    Attributes:
+        id: the execution's id.
+        job: the job's name.
+    """
+
+    def __init__(self, engine: Engine, supervisor: Supervisor) -> None:
+        self.id = supervisor.machine.execution
+        self.job = supervisor.machine.plan.job
+        self._engine = engine
+        self._supervisor = supervisor
+        self._last: ExecutionRecord | None = None
+
+    @property
+    def record(self) -> ExecutionRecord:
+        """What is durable of it now. It goes on changing until the execution is finished."""
+        if self._last is None or not self._last.state.is_final:
+            self._last = self._engine.store.ledger.find(self.id) or self._last
+        assert self._last is not None
+        return self._last
+
+    async def wait(self) -> ExecutionRecord:
+        """Return the record once the execution is finished and nothing of it runs any more.
+
+        Raises:
+            EngineClosed: the engine ended first; the next one that opens the store goes on with it.
+        """
+        await self._supervisor.finished.wait()
+        if not self.record.state.is_final:
+            raise EngineClosed(f"the engine ended before execution {self.id}; it is resumed when the store is opened")
+        return self.record
+
+    async def cancel(self, reason: str = "", *, force: bool = False) -> CancelReceipt:
+        """End it: running tasks are cancelled, clean-up tasks (`allDone`) run; returns when nothing is left.
+
+        Args:
+            reason: kept in the record.
+            force: end clean-up tasks too.
+        """
+        begun = trio.current_time()
+        before = _cancelled(self.record)
+        self._supervisor.send(CancelRequested(reason or "cancelled", force))
+        record = await self.wait()
+        return CancelReceipt(_cancelled(record) - before, trio.current_time() - begun)
+
+    def __repr__(self) -> str:
+        return f"<Execution {self.id} of {self.job!r}>"
+
+
+class Engine:
+    """Runs jobs. Open one with `open_engine`.
+
+    Attributes:
+        jobs: the registered jobs by name, in the order of registration.
+        store: what is durable; for reading.
+    """
+
+    def __init__(self, store: Store, environment: Environment, jobs: Mapping[str, Job], nursery: trio.Nursery) -> None:
+        self.jobs = MappingProxyType(dict(jobs))
+        self.store = store
+        self._environment = environment
+        self._nursery = nursery
+        self._plans = {name: plan_job(job) for name, job in jobs.items()}
+        self._world = Surroundings(store, environment, trio.CapacityLimiter(limits.OPERATOR_THREADS))
+        self._executions: dict[str, Execution] = {}
+        self._admission = {name: _admission(job) for name, job in jobs.items()}
+        scheduled = {name: job for name, job in jobs.items() if job.schedule is not None}
+        self._scheduler = Scheduler(scheduled, self)
+        self._closing = False
+        for job in jobs.values():
+            for task in job:
+                self._world.prepared(task)
+
+    # Looking ---------------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store does not take writes at the moment; None while it does."""
+        return self.store.problem
+
+    @property
+    def seq(self) -> int:
+        """Position of the last event in the log."""
+        return self.store.ledger.seq
+
+    def now(self) -> datetime:
+        """Return the wall-clock time (aware, UTC)."""
+        return self._environment.now()
+
+    def job(self, name: str) -> Job:
+        """Return a registered job.
+
+        Raises:
+            UnknownJob: there is none of this name.
+        """
+        try:
+            return self.jobs[name]
+        except KeyError:
+            raise UnknownJob(f"no job {name!r} is registered") from None
+
+    def execution(self, execution_id: str) -> Execution:
+        """Return the handle on an unfinished execution.
+
+        Raises:
+            UnknownExecution: none of this id is unfinished here.
+        """
+        try:
+            return self._executions[execution_id]
+        except KeyError:
+            raise UnknownExecution(f"no unfinished execution has the id {execution_id!r}") from None
+
+    async def find(self, execution_id: str) -> ExecutionRecord | None:
+        """Return the record of an execution, finished or not; None if there is none of this id."""
+        return await self.store.find(execution_id)
+
+    async def newest(
+        self,
+        job: str | None = None,
+        state: str | None = None,
+        limit: int = limits.LIST_EXECUTIONS,
+        before: str | None = None,
+    ) -> list[ExecutionRecord]:
+        """Return executions, newest first.
+
+        Args:
+            job: only those of this job.
+            state: only those in this state.
+            limit: at most so many.
+            before: only those submitted before this one (an id).
+        """
+        return await self.store.newest(job, state, limit, before)
+
+    @asynccontextmanager
+    async def subscribe(
+        self,
+        *,
+        job: str | None = None,
+        execution: str | None = None,
+        types: Collection[str] | None = None,
+        after: int | None = None,
+    ) -> AsyncIterator[Subscription]:
+        """Follow events: `async with engine.subscribe() as events: async for event in events: …`.
+
+        Args:
+            job: only events of this job.
+            execution: only events of this execution.
+            types: only events of these types; `"task.*"` stands for all that begin so.
+            after: a position in the log: begin with the event after it, also across a restart. None: begin now.
+
+        Raises:
+            Overloaded: `limits.SUBSCRIBERS` are open.
+        """
+        with self.store.feed.subscribe(job=job, execution=execution, types=types, after=after) as subscription:
+            yield subscription
+
+    # Running ---------------------------------------------------------------------------------------
+
+    async def submit(
+        self, job: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> Execution:
+        """Run a job. Returns once the execution is durable: a crash after that does not lose it.
+
+        Args:
+            job: the job's name.
+            params: override the job's defaults.
+            idempotency_key: submits of one job with equal keys are one execution, whenever they come.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: the parameters cannot be used.
+            Overloaded: `limits.ACTIVE_EXECUTIONS` are unfinished.
+            StoreUnavailable: the store does not take writes. If it stopped just now, the execution may still come
+                to be; an idempotency key makes trying again safe.
+            EngineClosed: the engine is shutting down.
+        """
+        return await self._submit(job, params, idempotency_key=idempotency_key)
+
+    async def _submit(
+        self,
+        name: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        scheduled_for: datetime | None = None,
+        trigger: str = "manual",
+    ) -> Execution:
+        job = self.job(name)
+        merged = _merged_params(job, params)
+        self._check_open()
+        try:
+            with trio.fail_after(limits.SUBMIT_SECONDS):
+                execution_id = self._environment.new_id()
+                if idempotency_key is not None:
+                    claim = {"execution": execution_id, "at": self.now()}
+                    winner = await self.store.claim(keys.idempotency(name, idempotency_key), claim)
+                    execution_id = winner["execution"]
+                    known = self._executions.get(execution_id) or await self._finished_handle(execution_id)
+                    if known is not None:
+                        await known._supervisor.durable.wait()  # a handle and its engine are one thing
+                        return known
+                    self._check_open()
+                execution = self._launch(execution_id, job, merged, scheduled_for, trigger)
+                await execution._supervisor.durable.wait()
+        except trio.TooSlowError:
+            reason = self.problem or f"no answer for {limits.SUBMIT_SECONDS:g} s"
+            raise StoreUnavailable(f"the store does not take writes now: {reason}") from None
+        if self.store.ledger.find(execution_id) is None and execution._last is None:
+            raise EngineClosed("the engine shut down before the execution was durable; submit it again")
+        return execution
+
+    def _launch(
+        self, execution_id: str, job: Job, params: dict[str, Any], scheduled_for: datetime | None, trigger: str
+    ) -> Execution:
+        known = self._executions.get(execution_id)
+        if known is not None:  # another submit with the same idempotency key was quicker
+            return known
+        machine = ExecutionMachine(self._plans[job.name], execution_id)
+        step = machine.submit(self.now(), params=params, scheduled_for=scheduled_for, trigger=trigger)
+        return self._supervise(machine, job, params, step)
+
+    def _supervise(
+        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], step: Step
+    ) -> Execution:
+        supervisor = Supervisor(machine, job, params, self._world)
+        execution = self._executions[machine.execution] = Execution(self, supervisor)
+        admission = self._admission.get(job.name) if job is not None else None
+        self._nursery.start_soon(self._run_supervisor, supervisor, step, admission, name=f"execution {execution.id}")
+        return execution
+
+    async def _run_supervisor(self, supervisor: Supervisor, step: Step, admission: trio.Semaphore | None) -> None:
+        """Keep a fault of ours in one execution from reaching the others, and from leaving it running for ever."""
+        execution_id = supervisor.machine.execution
+        try:
+            await supervisor.run(step, admission)
+        except Exception as error:
+            logger.exception("execution %s: internal error", execution_id)
+            record = self.store.ledger.live.get(execution_id)
+            if record is not None:
+                reason = f"internal error: {type(error).__name__}: {error}"[: limits.ERROR_CHARS]
+                event = ExecutionFinished(
+                    self.now(), record.job, execution_id, record.version + 1, state=State.FAILED, reason=reason
+                )
+                await self.store.append((event,))
+        finally:
+            execution = self._executions.pop(execution_id)
+            execution._last = self.store.ledger.find(execution_id)  # whatever the caches forget
+            supervisor.durable.set()
+            supervisor.finished.set()
+
+    async def _finished_handle(self, execution_id: str) -> Execution | None:
+        """Return a handle on an execution that is over."""
+        record = await self.store.find(execution_id)
+        if record is None or not record.state.is_final:
+            return None
+        machine = ExecutionMachine(plan_shape(record.job, (), None), record.id)
+        supervisor = Supervisor(machine, None, record.params, self._world)
+        supervisor.durable.set()
+        supervisor.finished.set()
+        execution = Execution(self, supervisor)
+        execution._last = record
+        return execution
+
+    async def cancel(self, execution_id: str, reason: str = "", *, force: bool = False) -> CancelReceipt:
+        """End an execution by id; one that is over already gives a receipt of nothing.
+
+        Raises:
+            UnknownExecution: there is none of this id.
+        """
+        execution = self._executions.get(execution_id)
+        if execution is not None:
+            return await execution.cancel(reason, force=force)
+        if await self.find(execution_id) is None:
+            raise UnknownExecution(f"no execution has the id {execution_id!r}")
+        return CancelReceipt(0, 0.0)
+
+    def _check_open(self) -> None:
+        if self._closing:
+            raise EngineClosed("the engine is shutting down and takes no more work")
+        if self.store.problem is not None:
+            raise StoreUnavailable(f"the store does not take writes now: {self.store.problem}")
+        if len(self._executions) >= limits.ACTIVE_EXECUTIONS:
+            raise Overloaded(f"{limits.ACTIVE_EXECUTIONS} executions are unfinished, which is the limit; try later")
+
+    # Schedules -------------------------------------------------------------------------------------
+
+    def is_active(self, job: str) -> bool:
+        """Return whether a job's schedule is switched on.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        definition = self.job(job)
+        if definition.schedule is None:
+            return False
+        active = self.store.ledger.schedule(job).active
+        return definition.active if active is None else active
+
+    async def toggle(self, job: str) -> bool:
+        """Switch a job's schedule on or off, durably; return the new state.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it has no schedule.
+        """
+        return await self.set_active(job, active=not self.is_active(job))
+
+    async def set_active(self, job: str, *, active: bool) -> bool:
+        """Switch a job's schedule, durably; return the new state. Switched on, it begins with the next instant.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it has no schedule.
+        """
+        if self.job(job).schedule is None:
+            raise UsageError(f"job {job!r} has no schedule that could be switched; give it one in its definition")
+        self._check_open()
+        await self.store.append((ScheduleToggled(self.now(), job, active=active),))
+        self._scheduler.wake(job)
+        return active
+
+    def upcoming(self, job: str, n: int) -> list[datetime]:
+        """Return the next `n` instants of a job's schedule, whether or not it is switched on.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        schedule = self.job(job).schedule
+        return [] if schedule is None else upcoming(schedule, self.now(), n)
+
+    # What the scheduler asks -----------------------------------------------------------------------
+
+    def cursor(self, job: str) -> datetime | None:
+        """Return the last instant of a job's schedule that is accounted for."""
+        return self.store.ledger.schedule(job).cursor
+
+    def has_active_executions(self, job: str) -> bool:
+        """Return whether executions of a job are unfinished."""
+        return any(execution.job == job for execution in self._executions.values())
+
+    async def cancel_active(self, job: str, reason: str) -> None:
+        """Cancel all unfinished executions of a job and wait until they are gone."""
+        for execution in [e for e in self._executions.values() if e.job == job]:
+            await execution.cancel(reason)
+
+    async def submit_scheduled(self, job: str, instant: datetime) -> None:
+        """Submit the execution of an instant; returns once that is durable."""
+        await self._submit(job, scheduled_for=instant, trigger="schedule")
+
+    async def record_missed(self, event: Event) -> None:
+        """Write that instants passed without a run."""
+        await self.store.append((event,))
+
+    # Life ------------------------------------------------------------------------------------------
+
+    async def _begin(self) -> None:
+        """Keep the graphs, date the schedules that are new, resume what is unfinished; then let the clock run."""
+        for plan in self._plans.values():
+            await self.store.keep_graph(plan)
+        first_seen = [
+            ScheduleStarted(self.now(), name)
+            for name in self.jobs
+            if self.is_active(name) and self.cursor(name) is None
+        ]
+        if first_seen:
+            await self.store.append(first_seen)
+        for record in unfinished(self.store.ledger.live.values()):
+            job = self.jobs.get(record.job)
+            plan = await self._plan_of(record, job)
+            machine, step = ExecutionMachine.restore(plan, record, self.now())
+            self._supervise(machine, job, record.params, step)
+        self._nursery.start_soon(self._scheduler.run, name="scheduler")
+
+    async def _plan_of(self, record: ExecutionRecord, job: Job | None) -> Plan:
+        """Return the graph an execution began with: the job's own, if that is still the same."""
+        plan = self._plans.get(record.job)
+        if plan is not None and plan.digest == record.definition:
+            return plan
+        try:
+            return plan_shape(record.job, await self.store.graph(record.definition), job)
+        except CodecError:
+            logger.exception("execution %s: its graph is lost, its tasks will run without order", record.id)
+            return plan_shape(record.job, tuple((name, (), "allSuccessful") for name in record.tasks), None)
+
+    async def _drain(self, grace: float) -> None:
+        """Take no more work and start no more tasks; give what runs `grace` seconds to end."""
+        self._closing = True
+        for execution in self._executions.values():
+            execution._supervisor.machine.hold()
+        with trio.move_on_after(grace):
+            for execution in list(self._executions.values()):
+                await execution._supervisor.until_idle()
+
+
+@asynccontextmanager
+async def open_engine(
+    store: str | Backend = "memory://",
+    jobs: Iterable[JobSource] = (),
+    *,
+    grace: float = 0.0,
+    environment: Environment | None = None,
+) -> AsyncIterator[Engine]:
+    """Run an engine for the length of a block.
+
+    On entry the store is opened, unfinished executions are resumed and schedules begin. When the block is left, nothing
+    new starts, running tasks get `grace` seconds, and what then still runs is cut off; executions that are
+    unfinished stay in the store and are resumed by the next engine that opens it.
+
+    Args:
+        store: URL or backend object. The engine closes it.
+        jobs: jobs, or functions that return one.
+        grace: seconds that running tasks get at the end.
+        environment: clock and randomness; the machine's own by default.
+
+    Raises:
+        DefinitionError: a job is wrong; the store was not opened.
+        UsageError: the store's URL is wrong.
+        StoreError: the store cannot be used.
+    """
+    registered: dict[str, Job] = {}
+    for source in jobs:
+        job = build_job(source)
+        if job.name in registered:
+            raise DefinitionError(f"two jobs are named {job.name!r}; job names are unique in an engine")
+        registered[job.name] = job
+    world = environment or real_environment()
+    backend = await open_backend(store)
+    try:
+        opened = await open_store(backend, world)
+    except BaseException:
+        with trio.CancelScope(shield=True):
+            await backend.aclose()
+        raise
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(opened.run, name="store")
+            engine = Engine(opened, world, registered, nursery)
+            await engine._begin()  # opening an engine is this module's business
+            try:
+                yield engine
+            except BaseException as error:  # noqa: BLE001  # raised again below, bare: a nursery would wrap it
+                failure = error
+            with trio.CancelScope(shield=True):
+                await engine._drain(grace)
+            opened.feed.close()
+            nursery.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        failure = failure if isinstance(failure, Exception) else _only(group)
+    finally:
+        await opened.close()
+    if failure is not None:
+        raise failure
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return what went wrong without the group, where it is one thing: that is what a caller can catch."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _admission(job: Job) -> trio.Semaphore | None:
+    most = 1 if job.overlap == "queue" else job.max_active_executions
+    return None if most is None else trio.Semaphore(most)
+
+
+def _merged_params(job: Job, params: Mapping[str, Any] | None) -> dict[str, Any]:
+    given = dict(params or {})
+    unknown = [name for name in given if job.params and name not in job.params]
+    if unknown:
+        known = ", ".join(job.params) or "none"
+        raise UsageError(f"job {job.name!r} has no parameter {unknown[0]!r}; its parameters are: {known}")
+    merged = {**job.params, **given}
+    plain = codec.storable(merged, limits.PARAMS_BYTES)
+    if "$unstored" in plain:
+        raise UsageError(f"job {job.name!r}: these parameters cannot be stored: {plain['reason']}")
+    return dict(plain)
+
+
+def _cancelled(record: ExecutionRecord) -> int:
+    return sum(task.state is State.CANCELLED for task in record.tasks.values())

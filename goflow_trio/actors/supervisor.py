@@ -1,0 +1,290 @@
+"""The supervisor: one actor for each execution. It owns the machine and the nursery of the execution's task actors.
+
+It repeats one turn until the execution is finished: take all reports that queued, ask the machine, make its events
+durable, then follow its instructions. *Durable, then act.* A retry's wait and the deadline are timers in the same nursery, so
+that nothing waits for anything it does not depend on. When the nursery closes, nothing of the execution is left.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import trio
+from attrs import define, field
+
+from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
+from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.store import Store
+from goflow_trio.core.machine import ExecutionMachine, Step
+from goflow_trio.core.messages import (
+    EVENT_TYPES,
+    CancelAttempt,
+    DeadlineReached,
+    Report,
+    RetryDue,
+    RunAttempt,
+    WaitForRetry,
+)
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.states import State
+from goflow_trio.jobs.context import TaskContext
+from goflow_trio.jobs.job import Job
+from goflow_trio.operators.base import Prepared, call_operator, prepare
+
+logger = logging.getLogger("goflow_trio.supervisor")
+
+
+@define(eq=False)
+class Surroundings:
+    """What all supervisors of an engine share.
+
+    Args:
+        store: the store actor's door.
+        environment: the clock.
+        threads: counts the threads of synchronous operators.
+        operators: operators, looked at once, by identity of the task's definition.
+    """
+
+    store: Store
+    environment: Environment
+    threads: trio.CapacityLimiter
+    operators: dict[int, Prepared] = field(factory=dict)
+
+    def prepared(self, task: Any) -> Prepared:
+        """Return a task's operator, looked at only once: that costs 35 µs."""
+        known = self.operators.get(id(task))
+        if known is None:
+            known = self.operators[id(task)] = prepare(task.operator, task=task.name)
+        return known
+
+
+class Supervisor:
+    """The actor of one execution. `send` puts a report into its inbox; `run` is the actor.
+
+    Args:
+        machine: what decides; owned by this actor from now on.
+        job: the definition, for hooks and the parameters' scope; None if it is gone.
+        params: parameters of the execution.
+        surroundings: what supervisors share.
+    """
+
+    def __init__(
+        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], surroundings: Surroundings
+    ) -> None:
+        self.machine = machine
+        self.durable = trio.Event()
+        self.finished = trio.Event()
+        self.deadline = float("inf")
+        self._job = job
+        self._params = MappingProxyType(dict(params))
+        self._world = surroundings
+        # Never full: each attempt and timer reports once, and there are only so many of them.
+        self._send, self._inbox = trio.open_memory_channel[Report](float("inf"))
+        self._scopes: dict[str, trio.CancelScope] = {}
+        self._results: dict[str, Any] = {}
+        self._holds: trio.Semaphore | None = None
+        self._turned = trio.Event()
+        self._home = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
+
+    @property
+    def record(self) -> ExecutionRecord:
+        """What is durable of the execution."""
+        record = self._world.store.ledger.find(self.machine.execution)
+        assert record is not None
+        return record
+
+    async def until_idle(self) -> None:
+        """Wait until no attempt runs and what came of them is durable; for a machine on hold, nothing more comes."""
+        while not self.finished.is_set() and (self.machine.active or self._inbox.statistics().current_buffer_used):
+            self._turned = trio.Event()
+            await self._turned.wait()
+
+    def send(self, report: Report) -> None:
+        """Put a report into the inbox; never blocks."""
+        self._send.send_nowait(report)
+
+    async def run(self, first: Step, admission: trio.Semaphore | None) -> None:
+        """Live through the execution.
+
+        Args:
+            first: what submitting or restoring the execution came to.
+            admission: to be held while it runs, where the number of executions at once is bounded.
+        """
+        machine = self.machine
+        try:
+            if machine.state is State.NOTSTARTED:
+                first = await self._be_admitted(first, admission)
+            elif admission is not None:  # restored while it ran: it keeps its place
+                await admission.acquire()
+                self._holds = admission
+            async with trio.open_nursery() as nursery:
+                if self._job is not None and self._job.timeout is not None:
+                    nursery.start_soon(self._watch_deadline, self._job.timeout)
+                await self._turn(first, nursery)
+                while not machine.finished:
+                    await self._turn(machine.receive_all(await self._reports(), self._now()), nursery)
+                nursery.cancel_scope.cancel()  # only timers can be left
+        finally:
+            if self._holds is not None:
+                self._holds.release()
+        await self._call_hooks()
+        self.finished.set()
+
+    async def _be_admitted(self, submitted: Step, admission: trio.Semaphore | None) -> Step:
+        """Start the machine as soon as the job's bound on executions allows; return what is to be done then."""
+        if admission is None:
+            return _joined(submitted, self.machine.start(self._now()))
+        try:
+            admission.acquire_nowait()
+        except trio.WouldBlock:
+            await self._persist(submitted)
+            return await self._queue_for(admission)
+        self._holds = admission
+        return _joined(submitted, self.machine.start(self._now()))
+
+    async def _queue_for(self, admission: trio.Semaphore) -> Step:
+        """Wait in the job's queue; a cancel takes the execution out of it."""
+        step = Step()
+        async with trio.open_nursery() as nursery:
+
+            async def listen() -> None:
+                nonlocal step
+                step = self.machine.receive_all(await self._reports(), self._now())
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(listen)
+            await admission.acquire()
+            self._holds = admission
+            nursery.cancel_scope.cancel()
+        if self.machine.finished:
+            return step
+        return _joined(step, self.machine.start(self._now()))
+
+    def _now(self) -> Any:
+        return self._world.environment.now()
+
+    async def _turn(self, step: Step, nursery: trio.Nursery) -> None:
+        await self._persist(step)
+        for instruction in step.instructions:
+            match instruction:
+                case RunAttempt(task, attempt):
+                    self._start_attempt(task, attempt, nursery)
+                case WaitForRetry(task, attempt, seconds):
+                    nursery.start_soon(self._wait_for_retry, task, attempt, seconds)
+                case CancelAttempt(task):
+                    if task in self._scopes:
+                        self._scopes[task].cancel()
+        self._turned.set()
+
+    async def _persist(self, step: Step) -> None:
+        if step.events:
+            await self._world.store.append(step.events)
+        self.durable.set()
+
+    async def _reports(self) -> list[Report]:
+        """Wait for a report, then take all that queued: they share one write."""
+        reports = [await self._inbox.receive()]
+        while True:
+            try:
+                reports.append(self._inbox.receive_nowait())
+            except trio.WouldBlock:
+                return reports
+
+    def _start_attempt(self, name: str, attempt: int, nursery: trio.Nursery) -> None:
+        task = self.machine.plan.tasks[self.machine.plan.index[name]].definition
+        scope = self._scopes[name] = trio.CancelScope()
+        if task.timeout is not None:
+            scope.deadline = trio.current_time() + task.timeout
+        outlets = Outlets(_Publisher(self, name, attempt), self._token, self._home)
+        record = self.record
+        context = TaskContext(
+            job=record.job,
+            execution_id=record.id,
+            task=name,
+            attempt=attempt,
+            params=self._params,
+            results=MappingProxyType(self._results_for(name)),
+            scheduled_for=record.scheduled_for,
+            deadline=min(scope.deadline, self.deadline),
+            log=outlets.log,
+            report_progress=outlets.progress,
+        )
+        assignment = Assignment(self._world.prepared(task), context, scope, task.timeout, self._world.threads)
+        nursery.start_soon(run_attempt, assignment, self.send, self._results.__setitem__, name=f"task {name}")
+
+    def _results_for(self, name: str) -> dict[str, Any]:
+        """Return the results of a task's direct upstreams: as returned here, as stored after a restart."""
+        results = {}
+        tasks = self.record.tasks
+        for upstream in self.machine.plan.upstream_names.get(name, ()):
+            if tasks[upstream].state is State.SUCCESSFUL:
+                results[upstream] = self._results.get(upstream, tasks[upstream].result)
+        return results
+
+    async def _wait_for_retry(self, task: str, attempt: int, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.send(RetryDue(task, attempt))
+
+    async def _watch_deadline(self, seconds: float) -> None:
+        started = self.record.started if self.durable.is_set() else None
+        if started is not None:
+            seconds -= (self._now() - started).total_seconds()
+        self.deadline = trio.current_time() + max(0.0, seconds)
+        await trio.sleep_until(self.deadline)
+        self.send(DeadlineReached())
+
+    async def _call_hooks(self) -> None:
+        """Call what the job wants called at its end; what goes wrong there is logged and changes nothing."""
+        if self._job is None:
+            return
+        record = self.record
+        hooks = {State.SUCCESSFUL: self._job.on_success, State.FAILED: self._job.on_failure}.get(record.state, ())
+        for hook in hooks:
+            kind = "on_success" if record.state is State.SUCCESSFUL else "on_failure"
+            context = TaskContext(
+                record.job,
+                record.id,
+                kind,
+                params=self._params,
+                results=MappingProxyType(record.results),
+                scheduled_for=record.scheduled_for,
+            )
+            try:
+                await call_operator(hook, context, limiter=self._world.threads)
+            except trio.Cancelled:
+                raise
+            except BaseException:  # as with any work of the user's
+                logger.warning("execution %s of job %s: its %s hook failed", record.id, record.job, kind, exc_info=True)
+
+
+class _Publisher:
+    """Turns what one attempt tells into live events."""
+
+    __slots__ = ("_attempt", "_supervisor", "_task")
+
+    def __init__(self, supervisor: Supervisor, task: str, attempt: int) -> None:
+        self._supervisor = supervisor
+        self._task = task
+        self._attempt = attempt
+
+    def __call__(self, kind: str, payload: Mapping[str, Any]) -> None:
+        world = self._supervisor._world  # one actor in two pieces
+        machine = self._supervisor.machine
+        event = EVENT_TYPES[kind](
+            world.environment.now(),
+            machine.plan.job,
+            machine.execution,
+            task=self._task,
+            attempt=self._attempt,
+            **payload,
+        )
+        world.store.feed.publish((event,))
+
+
+def _joined(first: Step, second: Step) -> Step:
+    return Step(first.events + second.events, first.instructions + second.instructions)

@@ -1,0 +1,205 @@
+"""The facade: collects jobs and options, and serves them. Goflow's names, so that its programs port line by line."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from goflow_trio.actors.engine import Engine, JobSource, open_engine
+from goflow_trio.errors import DefinitionError, EngineClosed, UsageError
+from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.stores import Backend, check_store_url
+
+if TYPE_CHECKING:
+    from quart_trio import QuartTrio
+
+Middleware = Callable[[Any], Any]
+
+
+class Goflow:
+    """Jobs, and how to serve them.
+
+    Args:
+        store: URL of a store, or a backend object. In memory by default, as in Goflow: lost when the program ends.
+        dashboard: whether the pages under `/ui/` are served.
+        streaming: kept for Goflow's programs; `/stream` is always there, as it is in Goflow.
+        show_examples: whether Goflow's two example jobs are added.
+        with_seconds: kept for Goflow's programs: a schedule of 6 fields has seconds first, one of 5 has none,
+            and both are understood. Only an explicit False refuses 6 fields.
+
+    Raises:
+        UsageError: the store's URL is wrong.
+    """
+
+    def __init__(
+        self,
+        store: str | Backend = "memory://",
+        *,
+        dashboard: bool = True,
+        streaming: bool = True,
+        show_examples: bool = False,
+        with_seconds: bool | None = None,
+    ) -> None:
+        check_store_url(store)
+        self.store = store
+        self.dashboard = dashboard
+        self.streaming = streaming
+        self.with_seconds = with_seconds
+        self.jobs: dict[str, Job] = {}
+        self._middleware: list[Middleware] = []
+        self._engine: Engine | None = None
+        self._app: QuartTrio | None = None
+        if show_examples:
+            from goflow_trio.examples import EXAMPLE_JOBS  # noqa: PLC0415  # only who asks for them
+
+            for example in EXAMPLE_JOBS:
+                self._register(build_job(example))
+
+    def add_job(self, source: JobSource) -> Job:
+        """Register a job, or the one that a function returns.
+
+        Raises:
+            DefinitionError: it is wrong, or its name is taken.
+        """
+        job = build_job(source)
+        if self.with_seconds is False and not job.schedule_text.startswith("@") and len(job.schedule_text.split()) > 5:  # noqa: PLR2004
+            raise DefinitionError(
+                f"job {job.name!r}: schedule {job.schedule_text!r} has a field for seconds, which with_seconds=False "
+                f"refuses; leave that option out or drop the field"
+            )
+        return self._register(job)
+
+    def _register(self, job: Job) -> Job:
+        if self._engine is not None:
+            raise DefinitionError(f"job {job.name!r}: jobs are added before run or serve")
+        if job.name in self.jobs:
+            raise DefinitionError(f"two jobs are named {job.name!r}; job names are unique")
+        self.jobs[job.name] = job
+        return job
+
+    def use(self, middleware: Middleware) -> None:
+        """Wrap the ASGI app: `middleware(app)` returns the app that is served instead. The last one is outermost."""
+        if not callable(middleware):
+            raise UsageError(f"use takes a callable(app) that returns an app, got {middleware!r}")
+        self._middleware.append(middleware)
+
+    @property
+    def app(self) -> QuartTrio:
+        """The Quart-Trio app, for a program that serves it itself; it answers while `engine` is open."""
+        if self._app is None:
+            from goflow_trio.web.app import create_app  # noqa: PLC0415  # the web stack costs a second to import
+
+            self._app = create_app(self._running, dashboard=self.dashboard)
+            for middleware in self._middleware:
+                self._app.asgi_app = middleware(self._app.asgi_app)  # type: ignore[method-assign]
+        return self._app
+
+    def _running(self) -> Engine:
+        if self._engine is None:
+            raise EngineClosed("the engine is not running; use run(), serve() or engine()")
+        return self._engine
+
+    def engine(self, *, grace: float = 0.0) -> _Running:
+        """Open the engine for the length of a block, for a program that serves `app` itself.
+
+        Example:
+            `async with gf.engine(): await hypercorn.trio.serve(gf.app, config)`
+        """
+        return _Running(self, grace)
+
+    async def serve(
+        self,
+        bind: str = "127.0.0.1:8181",
+        *,
+        grace: float = 10.0,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Run the engine and the server until cancelled.
+
+        Args:
+            bind: `"host:port"`; `":8181"` listens on all interfaces, port 0 picks a free one.
+            grace: seconds that running tasks get at the end.
+            task_status: started with the URLs it answers on, so `await nursery.start(gf.serve)` returns them.
+
+        Raises:
+            UsageError: the address cannot be used; the store was not touched.
+            StoreError: the store cannot be used.
+        """
+        await self._serve(bind, grace, trio.Event(), task_status)
+
+    async def _serve(
+        self, bind: str, grace: float, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
+    ) -> None:
+        from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415  # see app
+
+        with listen(bind) as sockets:  # before the store is touched
+            async with self.engine(grace=grace):
+                await serve_app(self.app, sockets, shutdown=shutdown, task_status=task_status)
+
+    def run(
+        self, bind: str = "127.0.0.1:8181", *, grace: float = 10.0, announce: Callable[[str], None] = print
+    ) -> None:
+        """Serve until SIGINT or SIGTERM, then end within `grace`; a second signal ends at once. Blocks.
+
+        Args:
+            bind: see `serve`.
+            grace: see `serve`.
+            announce: told where it listens and what its store keeps.
+        """
+        trio.run(self._run, bind, grace, announce)
+
+    async def _run(self, bind: str, grace: float, announce: Callable[[str], None]) -> None:
+        shutdown = trio.Event()
+        async with trio.open_nursery() as nursery:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+
+                async def watch() -> None:
+                    async for _ in signals:
+                        if shutdown.is_set():
+                            nursery.cancel_scope.cancel()
+                        shutdown.set()
+
+                nursery.start_soon(watch)
+                urls = await nursery.start(self._serve_then_stop, bind, grace, shutdown, nursery.cancel_scope)
+                engine = self._running()
+                announce(f"goflow-trio serves {len(self.jobs)} jobs on {', '.join(urls)}")
+                announce(f"store {_shown(self.store)}: {engine.store.backend.durability}")
+                await trio.sleep_forever()
+
+    async def _serve_then_stop(
+        self,
+        bind: str,
+        grace: float,
+        shutdown: trio.Event,
+        scope: trio.CancelScope,
+        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        await self._serve(bind, grace, shutdown, task_status)
+        scope.cancel()
+
+
+class _Running:
+    """The engine of a `Goflow`, open for a block."""
+
+    def __init__(self, goflow: Goflow, grace: float) -> None:
+        self._goflow = goflow
+        self._context = open_engine(goflow.store, goflow.jobs.values(), grace=grace)
+
+    async def __aenter__(self) -> Engine:
+        self._goflow._engine = engine = await self._context.__aenter__()  # two halves of one thing
+        return engine
+
+    async def __aexit__(self, *exc_info: object) -> bool | None:
+        try:
+            return await self._context.__aexit__(*exc_info)  # type: ignore[arg-type]
+        finally:
+            self._goflow._engine = None
+
+
+def _shown(store: str | Backend) -> str:
+    from goflow_trio.stores import hide_password  # noqa: PLC0415
+
+    return hide_password(store) if isinstance(store, str) else type(store).__name__
