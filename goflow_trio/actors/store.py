@@ -1,8 +1,8 @@
 """The store actor: the only writer. What `append` returned for is durable; only then is it folded, and handed out.
 
-It drains its inbox and writes everything that queued as one segment of the log (group commit), so the price of
-durability is one write a turn, shared by all that is in flight. Snapshots and checkpoints follow when there is time: they
-only shorten the next start. While the backend fails, it repeats the same write with the same bytes until it
+It drains its inbox and writes everything that queued as one segment of the log (group commit), so the
+price of durability is one write a turn, shared by all that is in flight. Snapshots and checkpoints follow when there
+is time: they only shorten the next start. While the backend fails, it repeats the same write with the same bytes until it
 succeeds; nothing is lost and nothing is acknowledged meanwhile.
 """
 
