@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[1] / "goflow_trio"
 LAYERS = [
     ("__init__", "__main__", "cli"),
     ("goflow",),
+    ("examples",),
     ("testing",),
     ("web",),
     ("client",),

@@ -91,7 +91,9 @@ async def test_a_waiting_retry_delays_no_sibling(autojump_clock):
     assert record.tasks["flaky"].attempt == 2
 
 
-@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, RecursionError, Exception])
+@pytest.mark.parametrize(
+    "error", [SystemExit, KeyboardInterrupt, GeneratorExit, MemoryError, RecursionError, Exception]
+)
 async def test_whatever_an_operator_raises_fails_its_task_and_nothing_else(error, autojump_clock):
     job = Job("raises")
 
@@ -117,7 +119,7 @@ async def test_whatever_an_operator_raises_fails_its_task_and_nothing_else(error
     }
     assert record.tasks["bad"].error.type == error.__name__
     assert "boom" in record.tasks["bad"].error.traceback
-    assert record.reason == "failed: bad, bad_in_a_thread" or record.reason == "failed: bad_in_a_thread, bad"
+    assert record.reason in {"failed: bad, bad_in_a_thread", "failed: bad_in_a_thread, bad"}
 
 
 async def test_a_group_raised_by_the_operators_own_nursery_is_its_failure(autojump_clock):

@@ -126,9 +126,8 @@ async def test_closing_ends_readers_once_they_have_read_everything(feed, log, au
 
 async def test_subscriptions_are_bounded(feed, monkeypatch):
     monkeypatch.setattr(limits, "SUBSCRIBERS", 1)
-    with feed.subscribe():
-        with pytest.raises(Overloaded), feed.subscribe():
-            pytest.fail("one too many")
+    with feed.subscribe(), pytest.raises(Overloaded), feed.subscribe():
+        pytest.fail("one too many")
     with feed.subscribe():
         assert feed.subscribers == 1
     assert feed.subscribers == 0

@@ -1,4 +1,4 @@
-"""The engine is ended at every single operation of its store, before and after it takes effect; then it is opened again.
+"""The engine is ended at every operation of its store, before and after it takes effect; then it is opened again.
 
 Rules: what was acknowledged is there and ends; a finished task never runs again; nothing stays unfinished.
 """
