@@ -1,6 +1,6 @@
 """Events and records to bytes and back. The only file that knows msgpack.
 
-Stored bytes are `"GT"`, the format version (1 byte), the CRC-32 of the body (4 bytes, big-endian), and the body, msgpack.
+Stored bytes are `"GT"`, the format version (1 byte), the CRC-32 of the body (4 bytes) and the body: msgpack
 Values go in as flat lists in the order of their fields: fields are only ever added at the end with a default, so that
 an older record reads as one that has the default. A changed byte anywhere is detected, an unknown version is named,
 and nothing that comes out of a store is ever executed.

@@ -2,8 +2,8 @@
 
 It drains its inbox and writes everything that queued as one segment of the log (group commit), so the
 price of durability is one write a turn, shared by all that is in flight. Snapshots and checkpoints follow when there
-is time: they only shorten the next start. While the backend fails, it repeats the same write with the same bytes until it
-succeeds; nothing is lost and nothing is acknowledged meanwhile.
+is time: they only shorten the next start. While the backend fails, it repeats the same write with the same bytes until
+it succeeds; nothing is lost and nothing is acknowledged meanwhile.
 """
 
 from __future__ import annotations

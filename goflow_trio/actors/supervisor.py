@@ -1,8 +1,8 @@
 """The supervisor: one actor for each execution. It owns the machine and the nursery of the execution's task actors.
 
 It repeats one turn until the execution is finished: take all reports that queued, ask the machine, make its events
-durable, then follow its instructions. *Durable, then act.* A retry's wait and the deadline are timers in the same nursery,
-so that nothing waits for anything it does not depend on. When the nursery closes, nothing of the execution is left.
+durable, then follow its instructions. *Durable, then act.* A retry's wait and the deadline are timers in the same
+nursery, so that nothing waits for anything it does not depend on. When the nursery closes, nothing of it is left.
 """
 
 from __future__ import annotations

@@ -311,12 +311,14 @@ class ExecutionMachine:
 
     def _end(self, state: State, reason: str, now: datetime, *, force: bool) -> None:
         """Begin to end the execution: cancel what is not clean-up; with `force`, that too."""
-        if self._ending is not None and not force:
+        if self._ending is not None and (self._forced or not force):
             return
         if self._ending is None:
             self._ending, self._ending_reason = state, reason
-            self._emit(ExecutionCancelling(now, self.plan.job, reason=reason, state=state))
         self._forced = force
+        self._emit(
+            ExecutionCancelling(now, self.plan.job, reason=self._ending_reason, state=self._ending, forced=force)
+        )
         for index, task in enumerate(self.plan.tasks):
             if self._spares(task):
                 continue
@@ -464,6 +466,7 @@ class ExecutionMachine:
         self.state = record.state
         self.version = record.version
         self._ending = record.ending
+        self._forced = record.forced
         self._ending_reason = record.reason if record.ending else ""
         for index, name in enumerate(self.plan.index):
             task = record.tasks[name]

@@ -180,6 +180,7 @@ class ExecutionCancelling(Event):
     type: ClassVar[str] = "execution.cancelling"
     reason: str = ""
     state: State = State.CANCELLED  # what it will be once all is done
+    forced: bool = False  # clean-up is ended too
 
 
 @define

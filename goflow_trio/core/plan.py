@@ -132,8 +132,8 @@ def plan_shape(name: str, shape: Shape, job: Job | None) -> Plan:
         upstreams=tuple(upstreams),
         upstream_names=upstream_names,
         index={row[0]: number for number, row in enumerate(shape)},
-        max_active=(job and job.max_active_tasks) or limits.ACTIVE_TASKS_PER_EXECUTION,
-        timeout=job.timeout if job else None,
+        max_active=(job.max_active_tasks if job is not None else None) or limits.ACTIVE_TASKS_PER_EXECUTION,
+        timeout=job.timeout if job is not None else None,
         digest=digest_of(shape),
     )
 

@@ -102,6 +102,7 @@ class ExecutionRecord:
         modified: when it last changed.
         reason: why it ended as it did, where that is not plain from its tasks.
         ending: what it will be once all is done, after it was told to end; None before.
+        forced: whether its clean-up was told to end too.
         version: how many events it is the fold of.
     """
 
@@ -119,6 +120,7 @@ class ExecutionRecord:
     modified: datetime = field(default=Factory(lambda self: self.submitted, takes_self=True))
     reason: str = ""
     ending: State | None = None
+    forced: bool = False
     version: int = 0
 
     @property
@@ -170,6 +172,7 @@ def apply_event(record: ExecutionRecord, event: Event) -> None:
             record.started = event.at
         case ExecutionCancelling():
             record.ending = event.state
+            record.forced = event.forced
             record.reason = event.reason
         case ExecutionFinished():
             record.state = event.state

@@ -180,7 +180,11 @@ class Job:
             task_name = name if name is not None else getattr(work, "__name__", "")
             befores = [upstream] if isinstance(upstream, TaskLike) else list(upstream)
             resolved = [self._own(before) for before in befores]
-            task = self.add(Task(task_name, work, **options))
+            try:
+                task = Task(task_name, work, **options)
+            except DefinitionError as error:
+                raise DefinitionError(f"job {self.name!r}: {error}") from None
+            self.add(task)
             for before in resolved:
                 before.set_downstream(task)
             return task

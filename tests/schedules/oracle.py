@@ -247,8 +247,8 @@ def main() -> int:
         for piece, (some, found) in zip(pieces, pool.map(job, pieces), strict=True):
             count += some
             differences += found
-            print(f"{piece[1][0]}: {some:,} comparisons, {len(found)} differences", flush=True)  # noqa: T201
-    print(  # noqa: T201
+            print(f"{piece[1][0]}: {some:,} comparisons, {len(found)} differences", flush=True)
+    print(
         *differences[:50],
         f"{len(zones)} zones, {first} to {last}, {len(patterns)} patterns, 2 modes: {count:,} comparisons,"
         f" {len(differences)} differences, {time.monotonic() - began:.0f} s",
