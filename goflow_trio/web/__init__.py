@@ -1,0 +1,1 @@
+"""What the network sees: routes, streams, pages. Talks to the engine through its public methods only."""

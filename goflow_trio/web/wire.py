@@ -1,0 +1,148 @@
+"""Records and events as JSON. Goflow's names on the wire are written here, and nowhere else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from goflow_trio.core.messages import Event, TaskError
+from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
+from goflow_trio.jobs.job import Job
+
+_encoder = msgspec.json.Encoder(decimal_format="string")
+
+
+def encode(value: Any) -> bytes:
+    r"""Return JSON as Goflow writes it: no spaces, and `<`, `>`, `&` as `\u003c`, `\u003e`, `\u0026`."""
+    data = _encoder.encode(_plain(value))
+    return data.replace(b"<", rb"\u003c").replace(b">", rb"\u003e").replace(b"&", rb"\u0026")
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that JSON can hold: bytes as text, times in Goflow's form, keys as text, no NaN."""
+    match value:
+        case datetime():
+            return timestamp(value)
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case float() if not math.isfinite(value):
+            return None
+        case dict():
+            return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def timestamp(at: datetime | None) -> str | None:
+    """Return an instant in RFC 3339, UTC, trailing zeros of the fraction cut, as Go prints it."""
+    if at is None:
+        return None
+    text = at.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + "Z"
+
+
+def job_details(job: Job, *, active: bool) -> dict[str, Any]:
+    """Return a job as `GET /api/jobs/{job}` gives it; the graph's keys are sorted, as Goflow's are."""
+    return {
+        "job": job.name,
+        "tasks": [task.name for task in job],
+        "dag": dict(sorted(job.graph.items())),
+        "schedule": job.schedule_text,
+        "active": active,
+        "timezone": job.timezone,
+        "description": job.description,
+        "owner": job.owner,
+        "tags": list(job.tags),
+        "params": dict(job.params),
+    }
+
+
+UNKNOWN_JOB = {"job": "", "tasks": None, "dag": None, "schedule": "", "active": False}
+"""Goflow's answer for a job it does not know."""
+
+
+def execution(record: ExecutionRecord) -> dict[str, Any]:
+    """Return an execution as listings and `/stream` give it: Goflow's fields, then ours."""
+    return {
+        "id": record.id,
+        "job": record.job,
+        "submitted": timestamp(record.submitted),
+        "modifiedTimestamp": timestamp(record.modified),
+        "state": record.state,
+        "tasks": [{"name": task.name, "state": task.state} for task in record.tasks.values()],
+        "trigger": record.trigger,
+        "scheduledFor": timestamp(record.scheduled_for),
+        "started": timestamp(record.started),
+        "finished": timestamp(record.finished),
+        "reason": record.reason,
+    }
+
+
+def execution_details(record: ExecutionRecord) -> dict[str, Any]:
+    """Return an execution with all that is known of its tasks."""
+    return {
+        **execution(record),
+        "params": dict(record.params),
+        "tasks": [_task(task) for task in record.tasks.values()],
+    }
+
+
+def _task(task: TaskRecord) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "state": task.state,
+        "attempt": task.attempt,
+        "started": timestamp(task.started),
+        "finished": timestamp(task.finished),
+        "retryAt": timestamp(task.retry_at),
+        "result": task.result,
+        "error": _error(task.error),
+        "reason": task.reason,
+        "attempts": [_attempt(attempt) for attempt in task.attempts],
+    }
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "state": attempt.state,
+        "started": timestamp(attempt.started),
+        "finished": timestamp(attempt.finished),
+        "error": _error(attempt.error),
+        "reason": attempt.reason,
+    }
+
+
+def _error(error: TaskError | None) -> dict[str, str] | None:
+    if error is None:
+        return None
+    return {"type": error.type, "message": error.message, "traceback": error.traceback}
+
+
+def job_run(record: ExecutionRecord) -> dict[str, Any]:
+    """Return an execution as Goflow's deprecated `/api/jobruns` gives it, task names sorted."""
+    states = {name: task.state for name, task in sorted(record.tasks.items())}
+    state = {"job": record.state, "tasks": {"state": states}}
+    return {"job": record.job, "submitted": timestamp(record.submitted), "state": state}
+
+
+def event(fact: Event) -> dict[str, Any]:
+    """Return an event of the typed feed."""
+    body: dict[str, Any] = {"seq": fact.seq, "at": timestamp(fact.at), "type": fact.type}
+    for name in ("execution", "job", "task", "attempt"):
+        if getattr(fact, name):
+            body[name] = getattr(fact, name)
+    for name, value in fact.payload().items():
+        body[name] = _error(value) if isinstance(value, TaskError) else value
+    return body
+
+
+def reset(fact: Event, newest: Iterable[ExecutionRecord]) -> dict[str, Any]:
+    """Return a `reset` with the snapshot to go on from."""
+    return {**event(fact), "executions": [execution(record) for record in newest]}
