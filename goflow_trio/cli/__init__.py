@@ -1,0 +1,48 @@
+"""The command line: parse, call, print. `main` maps errors to one line and an exit code; commands do the rest.
+
+Exit codes: 0 done (for `run`: successful), 1 failed, 2 wrong usage, 130 cancelled by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import goflow_trio
+from goflow_trio.cli.inspecting import check, upcoming
+from goflow_trio.cli.remote import cancel, executions, jobs, submit, toggle
+from goflow_trio.cli.running import run
+from goflow_trio.cli.serving import serve
+from goflow_trio.errors import DefinitionError, GoflowError, UsageError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(goflow_trio.__version__, prog_name="goflow-trio")
+def cli() -> None:
+    """A small, durable DAG scheduler: jobs in code, storage of your choice, one command to deploy.
+
+    Every option can also come from the environment: GOFLOW_PORT is --port.
+    """
+
+
+for command in (serve, run, check, upcoming, jobs, executions, submit, toggle, cancel):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except GoflowError as error:
+        click.echo(f"goflow-trio: {error}", err=True)
+        sys.exit(2 if isinstance(error, UsageError | DefinitionError) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)

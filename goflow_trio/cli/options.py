@@ -1,0 +1,37 @@
+"""Options that several commands share; each also comes from the environment."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+
+from goflow_trio.errors import UsageError
+
+params_option = click.option(
+    "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is JSON, or else text."
+)
+url_option = click.option(
+    "--url", envvar="GOFLOW_URL", default="http://127.0.0.1:8181", show_default=True, help="The server to ask."
+)
+json_option = click.option("--json", "as_json", is_flag=True, envvar="GOFLOW_JSON", help="Print JSON.")
+
+
+def read_params(texts: Iterable[str]) -> dict[str, Any]:
+    """Return parameters given as `name=value`.
+
+    Raises:
+        UsageError: one has no name or no `=`.
+    """
+    params = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"--param {text!r}: write it as name=value")
+        try:
+            params[name] = json.loads(value)
+        except ValueError:
+            params[name] = value
+    return params

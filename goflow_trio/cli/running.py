@@ -1,0 +1,167 @@
+"""`goflow-trio run`: one execution here and now, shown live on a terminal and as plain lines elsewhere."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+import trio
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from goflow_trio.actors.engine import Execution, open_engine
+from goflow_trio.actors.feed import Subscription
+from goflow_trio.cli.options import params_option, read_params
+from goflow_trio.cli.target import load_jobs
+from goflow_trio.core.messages import Event
+from goflow_trio.core.record import ExecutionRecord, TaskRecord
+from goflow_trio.core.states import State
+from goflow_trio.errors import UsageError
+from goflow_trio.jobs.job import Job
+
+LOOKS = {
+    State.NOTSTARTED: ("◷", "dim"),
+    State.RUNNING: ("◔", "blue"),
+    State.UPFORRETRY: ("↻", "yellow"),
+    State.SKIPPED: ("»", "magenta"),
+    State.FAILED: ("✕", "bold red"),
+    State.SUCCESSFUL: ("✓", "green"),
+    State.CANCELLED: ("⊘", "bold"),
+}
+_FRAME_SECONDS = 1 / 12
+_INTERRUPTED = 130
+
+
+@click.command()
+@click.argument("target")
+@click.option("--job", "job_name", envvar="GOFLOW_JOB", help="Which job; needed if the target has several.")
+@params_option
+@click.option("--store", envvar="GOFLOW_STORE", default="memory://", show_default=True, help="URL of the store.")
+def run(target: str, job_name: str | None, params: tuple[str, ...], store: str) -> None:
+    """Run one job here and now and wait for it.
+
+    Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
+    """
+    jobs = load_jobs([target])
+    job = _choose(jobs, job_name)
+    sys.exit(trio.run(_run, job, read_params(params), store))
+
+
+def _choose(jobs: list[Job], name: str | None) -> Job:
+    named = [job for job in jobs if name in {None, job.name}]
+    if len(named) == 1:
+        return named[0]
+    names = ", ".join(job.name for job in jobs)
+    if name is None:
+        raise UsageError(f"the target has {len(jobs)} jobs, choose one with --job: {names}")
+    raise UsageError(f"the target has no job {name!r}; it has: {names}")
+
+
+async def _run(job: Job, params: Mapping[str, Any], store: str) -> int:
+    console = Console()
+    async with open_engine(store, jobs=[job]) as engine, engine.subscribe(job=job.name) as events:
+        execution = await engine.submit(job.name, params)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_on_signal, execution)
+            show = _show_table if console.is_terminal else _show_lines
+            await show(console, execution, events)
+            nursery.cancel_scope.cancel()
+        record = await execution.wait()
+    _show_end(console, record)
+    if record.state is State.CANCELLED:
+        return _INTERRUPTED
+    return 0 if record.state is State.SUCCESSFUL else 1
+
+
+async def _cancel_on_signal(execution: Execution) -> None:
+    """Cancel on the first Ctrl-C, letting clean-up run; end that too on the second."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with trio.open_nursery() as nursery:
+            force = False
+            async for _ in signals:
+                nursery.start_soon(lambda force=force: execution.cancel("interrupted from the keyboard", force=force))
+                force = True
+
+
+async def _show_lines(console: Console, execution: Execution, events: Subscription) -> None:
+    async for event in events:
+        if event.execution == execution.id:
+            for line in _lines(event):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            if event.type == "execution.finished":
+                return
+
+
+def _lines(event: Event) -> list[str]:
+    clock = event.at.astimezone().strftime("%H:%M:%S")
+    if not event.task:
+        return [f"{clock} {event.job}  {event.type.removeprefix('execution.')}"]
+    details = event.payload()
+    if event.type == "task.output":
+        return [f"{clock} {event.task} | {_printable(line)}" for line in details["text"].splitlines()]
+    said = event.type.removeprefix("task.").replace("_", " ")
+    if details.get("error") is not None:
+        said += f": {details['error'].type}: {_printable(details['error'].message)}"
+    elif details.get("reason"):
+        said += f": {details['reason']}"
+    return [f"{clock} {event.task}  {said}"]
+
+
+def _printable(text: str) -> str:
+    """Return text without what a terminal would obey."""
+    return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
+
+
+async def _show_table(console: Console, execution: Execution, events: Subscription) -> None:
+    with Live(console=console, auto_refresh=False, get_renderable=lambda: _table(execution.record)) as live:
+        finished = False
+        while not finished:
+            batch: list[Event] = []
+            with trio.move_on_after(_FRAME_SECONDS):
+                batch = await events.receive_batch()
+            for event in batch:
+                if event.execution == execution.id and event.type == "task.output":
+                    for line in _lines(event):
+                        live.console.print(line, markup=False, highlight=False)
+                finished |= event.execution == execution.id and event.type == "execution.finished"
+            live.refresh()
+
+
+def _table(record: ExecutionRecord) -> Table:
+    table = Table(title=f"{record.job}  {record.state}", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "task", "state", "try", "seconds", ""):
+        table.add_column(column)
+    now = datetime.now(UTC)
+    for task in record.tasks.values():
+        glyph, style = LOOKS[task.state]
+        note = task.error.message.splitlines()[0] if task.error and task.error.message else task.reason
+        table.add_row(
+            Text(glyph, style),
+            Text(task.name),
+            Text(task.state, style),
+            str(task.attempt or ""),
+            _seconds(task, now),
+            Text(_printable(note)[:80], "dim"),
+        )
+    return table
+
+
+def _seconds(task: TaskRecord, now: datetime) -> str:
+    if task.started is None:
+        return ""
+    return f"{((task.finished or now) - task.started).total_seconds():.1f}"
+
+
+def _show_end(console: Console, record: ExecutionRecord) -> None:
+    for task in record.tasks.values():
+        if task.state is State.FAILED and task.error is not None:
+            text = f"{task.name}: {task.error.type}: {task.error.message}"
+            console.print("\n".join(map(_printable, text.splitlines())), markup=False, highlight=False, soft_wrap=True)
+    took = (record.finished - record.submitted).total_seconds() if record.finished else 0.0
+    console.print(f"{record.job} {record.state} after {took:.1f} s", markup=False, highlight=False)
