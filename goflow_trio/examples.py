@@ -43,9 +43,7 @@ def complex_analytics() -> Job:
     sleep_two = job.add(Task("sleep-two", Command("sleep", ["2"])))
     add_two_four = job.add(Task("add-two-four", PositiveAddition(2, 4)))
     add_three_four = job.add(Task("add-three-four", PositiveAddition(3, 4)))
-    constant = job.add(
-        Task("whoops-with-constant-delay", Command("whoops"), retries=5, retry_delay=ConstantDelay(1))
-    )
+    constant = job.add(Task("whoops-with-constant-delay", Command("whoops"), retries=5, retry_delay=ConstantDelay(1)))
     backoff = job.add(
         Task("whoops-with-exponential-backoff", Command("whoops"), retries=1, retry_delay=ExponentialBackoff())
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from goflow_trio.actors.engine import Engine, JobSource, open_engine
+from goflow_trio.actors.groups import only_error
 from goflow_trio.errors import DefinitionError, EngineClosed, UsageError
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.stores import Backend, check_store_url
@@ -149,7 +150,10 @@ class Goflow:
             grace: see `serve`.
             announce: told where it listens and what its store keeps.
         """
-        trio.run(self._run, bind, grace, announce)
+        try:
+            trio.run(self._run, bind, grace, announce)
+        except BaseExceptionGroup as group:
+            raise only_error(group) from None
 
     async def _run(self, bind: str, grace: float, announce: Callable[[str], None]) -> None:
         shutdown = trio.Event()

@@ -20,6 +20,7 @@ from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
+from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.scheduler import Scheduler
 from goflow_trio.actors.store import Store, open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
@@ -510,19 +511,11 @@ async def open_engine(
             opened.feed.close()
             nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
-        failure = failure if isinstance(failure, Exception) else _only(group)
+        failure = failure if isinstance(failure, Exception) else only_error(group)
     finally:
         await opened.close()
     if failure is not None:
         raise failure
-
-
-def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return what went wrong without the group, where it is one thing: that is what a caller can catch."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 def _admission(job: Job) -> trio.Semaphore | None:

@@ -10,7 +10,8 @@ import click
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import DefinitionError, ScheduleError, UsageError
 from goflow_trio.jobs.job import Job
-from goflow_trio.schedules import dst_note, upcoming as next_instants
+from goflow_trio.schedules import dst_note
+from goflow_trio.schedules import upcoming as next_instants
 from goflow_trio.schedules.zones import load_zone
 
 
@@ -34,7 +35,7 @@ def check(target: str) -> None:
         if job.schedule is not None:
             for instant in next_instants(job.schedule, datetime.now(UTC), 3):
                 click.echo(f"  next {_instant(instant, job.timezone)}")
-    click.echo(f"{len(jobs)} jobs are fine")
+    click.echo(f"checked {len(jobs)} job{'s' if len(jobs) != 1 else ''}: no errors")
 
 
 def _schedule(job: Job) -> str:

@@ -82,9 +82,7 @@ def executions(job: str | None, state: str | None, limit: int, url: str, as_json
 @click.option("--idempotency-key", help="Submits with equal keys are one execution.")
 @url_option
 @json_option
-def submit(
-    job: str, params: tuple[str, ...], wait: bool, idempotency_key: str | None, url: str, as_json: bool
-) -> None:
+def submit(job: str, params: tuple[str, ...], wait: bool, idempotency_key: str | None, url: str, as_json: bool) -> None:
     """Submit JOB and print the id of its execution."""
     headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
     payload = {"params": read_params(params)}

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import click
@@ -85,7 +86,7 @@ async def _cancel_on_signal(execution: Execution) -> None:
         async with trio.open_nursery() as nursery:
             force = False
             async for _ in signals:
-                nursery.start_soon(lambda force=force: execution.cancel("interrupted from the keyboard", force=force))
+                nursery.start_soon(partial(execution.cancel, "interrupted from the keyboard", force=force))
                 force = True
 
 

@@ -13,7 +13,9 @@ from goflow_trio.goflow import Goflow
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option("--store", envvar="GOFLOW_STORE", default="sqlite:///goflow.db", show_default=True, help="URL of the store.")
+@click.option(
+    "--store", envvar="GOFLOW_STORE", default="sqlite:///goflow.db", show_default=True, help="URL of the store."
+)
 @click.option("--host", envvar="GOFLOW_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -65,7 +67,7 @@ def serve(
             err=True,
         )
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    goflow.run(bind, grace=grace, announce=lambda line: click.echo(line))
+    goflow.run(bind, grace=grace, announce=click.echo)
 
 
 def _is_loopback(host: str) -> bool:

@@ -104,7 +104,7 @@ def make_api(engine: Callable[[], Engine]) -> Blueprint:
     return api
 
 
-def read_params(data: bytes) -> dict[str, Any] | None:
+def read_params(data: str | bytes) -> dict[str, Any] | None:
     """Return the parameters in the body of a submit; an empty body has none.
 
     Raises:
@@ -115,7 +115,7 @@ def read_params(data: bytes) -> dict[str, Any] | None:
     try:
         body = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"the body is no JSON: {error}; send {{\"params\": {{…}}}} or nothing") from None
+        raise UsageError(f'the body is no JSON: {error}; send {{"params": {{…}}}} or nothing') from None
     if not isinstance(body, dict):
         raise UsageError('the body must be a JSON object such as {"params": {}}, or empty')
     unknown = sorted(set(body) - {"params"})

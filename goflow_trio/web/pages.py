@@ -1,4 +1,4 @@
-"""The pages: static files of the dashboard, under a strict content security policy. They get all they show from the API."""
+"""The pages: static files of the dashboard, under a strict content security policy. All they show is the API's."""
 
 from __future__ import annotations
 

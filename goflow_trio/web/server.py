@@ -28,7 +28,9 @@ def parse_bind(text: str) -> tuple[str, int]:
     """
     match = _BIND.fullmatch(text)
     if match is None or int(match["port"]) > _LAST_PORT:
-        raise UsageError(f"cannot listen on {text!r}: write host:port, such as 127.0.0.1:8181; ports go to {_LAST_PORT}")
+        raise UsageError(
+            f"cannot listen on {text!r}: write host:port, such as 127.0.0.1:8181; ports go to {_LAST_PORT}"
+        )
     return (match["six"] or match["host"] or ("::" if match["six"] is not None else "0.0.0.0")), int(match["port"])  # noqa: S104
 
 
@@ -59,7 +61,7 @@ def listen(bind: str) -> Iterator[socket.socket]:
             raise UsageError(
                 f"cannot listen on {bind}: {error.strerror or error}; choose another address with --host and --port"
             ) from None
-        listener.setblocking(False)
+        listener.setblocking(False)  # noqa: FBT003  # the socket module's signature
         yield listener
 
 

@@ -1,7 +1,7 @@
 """The streams: Goflow's `/stream`, and the typed feed as SSE and WebSocket. Pushed, never polled.
 
-All three are a position in the engine's feed. What queued since the last write goes out as one chunk, and each payload is
-encoded once, whoever reads it.
+All three are a position in the engine's feed. What queued since the last write goes out as one chunk, and each payload
+is encoded once, whoever reads it.
 """
 
 from __future__ import annotations
