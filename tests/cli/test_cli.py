@@ -1,0 +1,159 @@
+"""The command line as a user types it: output, errors in one line, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+JOBS = """
+import time
+from goflow_trio import Job, TaskContext
+
+good = Job("good", schedule="30 2 * * *", timezone="Europe/Berlin", params={"x": 1})
+
+@good.task
+async def first(context: TaskContext):
+    context.log("hello \\x1b[31m")
+    return context.params["x"]
+
+@good.task(upstream=first)
+def second(context):
+    assert context.results["first"] != 13, "unlucky"
+
+def slow() -> Job:
+    job = Job("slow")
+
+    @job.task
+    async def nap():
+        import trio
+        await trio.sleep(60)
+
+    return job
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "jobs.py").write_text(JOBS)
+    return tmp_path
+
+
+def environment(**extra):
+    return {**os.environ, "PYTHONWARNINGS": "error", **extra}
+
+
+def goflow(folder, *args, **extra):
+    command = [sys.executable, "-m", "goflow_trio", *map(str, args)]
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, timeout=60, check=False, env=environment(**extra)
+    )
+
+
+def test_run_prints_plain_lines_and_exits_by_the_outcome(folder):
+    done = goflow(folder, "run", "jobs.py", "--job", "good")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split(" ", 1)[1] for line in done.stdout.splitlines()[:-1]]
+    assert lines[:4] == ["good  submitted", "good  started", "first  started", "first | hello �[31m"]
+    assert done.stdout.splitlines()[-1].startswith("good successful after")
+    done = goflow(folder, "run", "jobs.py", "--job", "good", "--param", "x=13")
+    assert done.returncode == 1
+    assert "second: AssertionError: unlucky" in done.stdout
+
+
+def test_ctrl_c_cancels_and_exits_with_130(folder):
+    command = [sys.executable, "-m", "goflow_trio", "run", "jobs.py", "--job", "slow"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
+        for line in process.stdout:
+            if "nap  started" in line:
+                process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "says"),
+    [
+        (["run", "nope.py"], 2, "there is no file nope.py"),
+        (["run", "no-module"], 2, "neither a file"),
+        (["run", "jobs.py"], 2, "choose one with --job: good, slow"),
+        (["run", "jobs.py", "--job", "x"], 2, "no job 'x'; it has: good, slow"),
+        (["run", "jobs.py:nope"], 2, "has no 'nope'"),
+        (["run", "jobs.py:good", "--param", "x"], 2, "write it as name=value"),
+        (["run", "jobs.py:good", "--param", "y=1"], 2, "its parameters are: x"),
+        (["run", "jobs.py:good", "--store", "foo://x"], 2, "no store is called 'foo'"),
+        (["run", "jobs.py:good", "--store", "sqlite:///no/where/x.db"], 2, "no/where"),
+        (["serve"], 2, "nothing to serve"),
+        (["serve", "--examples", "--port", "99999"], 2, "99999"),
+        (["serve", "--examples", "--host", "nowhere.invalid"], 2, "cannot listen"),
+        (["check", "broken.py"], 2, "broken.py:2: ZeroDivisionError"),
+        (["check", "cycle.py"], 1, "a -> b -> a"),
+        (["next", "jobs.py", "--from", "soon"], 2, "2026-03-28T00:00:00Z"),
+        (["next", "jobs.py", "--tz", "Mars"], 2, "'Mars' is unknown"),
+        (["jobs", "--url", "http://127.0.0.1:1"], 1, "no server answers"),
+    ],
+)
+def test_a_mistake_is_one_line_and_an_exit_code(folder, args, code, says):
+    (folder / "broken.py").write_text("x = 0\ny = 1 / x\n")
+    (folder / "cycle.py").write_text(
+        "from goflow_trio import Job, Noop, Task\n"
+        "j = Job('j')\na = j.add(Task('a', Noop()))\nb = j.add(Task('b', Noop()))\na >> b >> a\n"
+    )
+    done = goflow(folder, *args)
+    assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
+    assert says in done.stderr
+    told = [line for line in done.stderr.splitlines() if not line.startswith("warning:")]
+    assert told[0].startswith("Usage:") or len(told) == 1
+
+
+def test_a_file_of_another_program_is_refused_and_left_untouched(folder):
+    (folder / "notes.db").write_text("my notes")
+    done = goflow(folder, "run", "jobs.py:good", "--store", "sqlite:///notes.db")
+    assert done.returncode == 1
+    assert "notes.db" in done.stderr
+    assert (folder / "notes.db").read_text() == "my notes"
+
+
+def test_check_and_next_show_graph_and_clock_changes(folder):
+    done = goflow(folder, "check", "jobs.py")
+    assert done.returncode == 0
+    assert "good: 2 tasks, schedule 30 2 * * * (Europe/Berlin), not active\n  first -> second\n" in done.stdout
+    done = goflow(folder, "next", "jobs.py", "--job", "good", "-n", "2", "--from", "2026-03-28")
+    assert "2026-03-29 03:00:00 +0200 Europe/Berlin  2026-03-29T01:00:00Z  (clocks go forward" in done.stdout
+
+
+def test_a_server_its_clients_and_its_end(folder):
+    command = [sys.executable, "-m", "goflow_trio", "serve", "jobs.py", "--examples", "--port", "0", "--grace", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
+        first, second = process.stdout.readline(), process.stdout.readline()
+        assert first.startswith("goflow-trio serves 4 jobs on http://127.0.0.1:")
+        assert "after a kill: kept" in second
+        url = first.split()[-1]
+        assert "good  2 tasks  30 2 * * *  off" in goflow(folder, "jobs", GOFLOW_URL=url).stdout
+        assert goflow(folder, "submit", "good", "--wait", "--url", url).returncode == 0
+        assert goflow(folder, "submit", "good", "--wait", "--param", "x=13", "--url", url).returncode == 1
+        assert goflow(folder, "submit", "nope", "--url", url).returncode == 1
+        assert goflow(folder, "toggle", "good", "--url", url).stdout == "good is on\n"
+        execution = goflow(folder, "submit", "slow", "--url", url).stdout.strip()
+        assert goflow(folder, "cancel", execution, "--url", url).stdout.startswith("ended 1 tasks in")
+        listed = json.loads(goflow(folder, "executions", "--json", "--url", url).stdout)["executions"]
+        assert [item["state"] for item in listed] == ["cancelled", "failed", "successful"]
+        busy = goflow(folder, "serve", "--examples", "--port", url.rsplit(":", 1)[1])
+        assert (busy.returncode, len(busy.stderr.splitlines())) == (2, 1)
+        assert "already in use" in busy.stderr
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+        assert time.monotonic() - begun < 3
+
+
+def test_help_of_every_command_and_the_version(folder):
+    for command in ("serve", "run", "check", "next", "jobs", "executions", "submit", "toggle", "cancel"):
+        done = goflow(folder, command, "--help")
+        assert done.returncode == 0
+        assert "--help" in done.stdout
+    assert "0.1.0" in goflow(folder, "--version").stdout
