@@ -198,7 +198,7 @@ class _Running:
 
     async def __aexit__(self, *exc_info: object) -> bool | None:
         try:
-            return await self._context.__aexit__(*exc_info)  # type: ignore[arg-type]
+            return await self._context.__aexit__(*exc_info)  # type: ignore[arg-type]  # noqa: ASYNC102  # open_engine shields its own end
         finally:
             self._goflow._engine = None
 

@@ -504,7 +504,7 @@ async def open_engine(
             await engine._begin()  # opening an engine is this module's business
             try:
                 yield engine
-            except BaseException as error:  # noqa: BLE001  # raised again below, bare: a nursery would wrap it
+            except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below, bare: a nursery would wrap it
                 failure = error
             with trio.CancelScope(shield=True):
                 await engine._drain(grace)
@@ -513,7 +513,7 @@ async def open_engine(
     except BaseExceptionGroup as group:
         failure = failure if isinstance(failure, Exception) else only_error(group)
     finally:
-        await opened.close()
+        await opened.close()  # noqa: ASYNC102  # it shields itself, with a time-out
     if failure is not None:
         raise failure
 

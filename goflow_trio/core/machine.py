@@ -255,7 +255,7 @@ class ExecutionMachine:
             key = f"{self.execution}/{task.name}/{attempt}"
             wait = 0.0 if spare else _checked_wait(task.retry_delay.seconds(attempt, key))
             retry_at = now + timedelta(seconds=wait)
-        except BaseException as broken:  # noqa: BLE001  # the delay may be the user's code
+        except BaseException as broken:  # noqa: BLE001, ASYNC103  # the delay may be the user's code
             self._fail_for_good(index, _error_of(broken), "retry delay failed", now)
             return
         event = TaskRetryScheduled(
@@ -366,7 +366,7 @@ class ExecutionMachine:
         tally = self._tallies[index]
         try:
             verdict = task.rule(tally)
-        except BaseException as broken:  # noqa: BLE001  # the rule may be the user's code
+        except BaseException as broken:  # noqa: BLE001, ASYNC103  # the rule may be the user's code
             self._fail_unrun(index, _error_of(broken), "trigger rule failed", now)
             return
         if verdict is Verdict.RUN:
