@@ -219,6 +219,7 @@ def _first_day(days: str, start: date) -> date | None:
     # A copy, because croniter keeps its position in itself and threads may share the walker.
     walker = copy.copy(_walker(days))
     try:
-        return walker.get_next(datetime, start_time=datetime.combine(start, time()) - _ONE_DAY).date()
+        found: datetime = walker.get_next(datetime, start_time=datetime.combine(start, time()) - _ONE_DAY)
     except CroniterBadDateError:
         return None
+    return found.date()
