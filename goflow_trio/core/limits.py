@@ -61,6 +61,12 @@ CACHED_EXECUTIONS: Final = 2_000
 LIST_EXECUTIONS: Final = 1_000
 """Executions one listing answers with, at most."""
 
+BODY_BYTES: Final = 1024 * 1024
+"""Largest body of a request."""
+
+JSON_DEPTH: Final = 64
+"""How deep the JSON in a request may be nested."""
+
 SUBMIT_SECONDS: Final = 10.0
 """How long a submit waits for the store before it is refused."""
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from quart import Response, request
+from quart import Response, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
-from werkzeug.routing import RequestRedirect
 
 from goflow_trio.actors.engine import Engine
+from goflow_trio.core import limits
 from goflow_trio.errors import (
     DefinitionError,
     EngineClosed,
@@ -24,16 +24,22 @@ from goflow_trio.errors import (
     StoreUnavailable,
     UsageError,
 )
-from goflow_trio.web import wire
-from goflow_trio.web.api import make_api
+from goflow_trio.web import api, docs, executions, stream
+from goflow_trio.web.answering import problem, respond
+from goflow_trio.web.names import NameConverter, keep_slashes, quoted
 from goflow_trio.web.pages import make_pages
-from goflow_trio.web.stream import make_streams
+from goflow_trio.web.reading import UnsupportedBody
+from goflow_trio.web.routes import Routes, bind
 
 logger = logging.getLogger("goflow_trio.web")
+
+ROUTES: tuple[Routes, ...] = (api.routes, executions.routes, stream.routes, docs.routes)
+"""All declared routes."""
 
 STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (UnsupportedBody, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (EngineClosed, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -41,8 +47,6 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """The status of each error; the first row that fits counts."""
-
-_BODY_BYTES = 1024 * 1024
 
 
 def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> QuartTrio:
@@ -53,12 +57,15 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
         dashboard: whether the pages are served.
     """
     app = QuartTrio("goflow_trio", static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = limits.BODY_BYTES
     app.config["BODY_TIMEOUT"] = 10
     app.config["RESPONSE_TIMEOUT"] = None  # a stream is a response that takes as long as it is read
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.register_blueprint(make_api(engine))
-    app.register_blueprint(make_streams(engine))
+    app.url_map.converters["name"] = NameConverter
+    app.url_map.merge_slashes = False  # or `//host/…` would be answered with a redirect to another host
+    app.extensions["goflow_trio.routes"] = ROUTES
+    bind(app, ROUTES, engine, respond)
+    app.asgi_app = keep_slashes(app.asgi_app)  # type: ignore[method-assign]
     if dashboard:
         app.register_blueprint(make_pages(engine))
     app.register_error_handler(GoflowError, _answer_error)
@@ -67,26 +74,20 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
     return app
 
 
-def problem(status: HTTPStatus, detail: str, **headers: str) -> Response:
-    """Return an error as `application/problem+json` (RFC 9457)."""
-    body = {"type": "about:blank", "title": status.phrase, "status": int(status), "detail": detail}
-    return Response(wire.encode(body), int(status), headers, content_type="application/problem+json")
-
-
 async def _answer_error(error: GoflowError) -> Response:
     status = next(status for kind, status in STATUS if isinstance(error, kind))
     headers = {"Retry-After": "1"} if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else {}
-    return problem(status, str(error), **headers)
+    return problem(status, str(error), headers)
 
 
 async def _answer_http_error(error: HTTPException) -> Any:
     """Answer as Goflow does where it has an answer: no route and no such method are one and the same 404."""
-    if isinstance(error, RequestRedirect):
-        return _redirect(error.new_url)
+    if error.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED} and not has_request_context():
+        return Response("404 page not found", 404, content_type="text/plain")
     if error.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         bare = request.path.rstrip("/")
         if bare != request.path and bare and _matches(bare):
-            return _redirect(request.script_root + bare)
+            return _redirect(request.script_root + quoted(bare))
         return Response("404 page not found", 404, content_type="text/plain")
     return problem(HTTPStatus(error.code or 500), error.description or "")
 
@@ -107,5 +108,6 @@ def _redirect(location: str) -> Response:
 
 async def _answer_bug(error: Exception) -> Response:
     number = uuid.uuid4().hex[:12]
-    logger.error("error %s in %s %s", number, request.method, request.path, exc_info=error)
+    asked = f"{request.method} {request.path!r}" if has_request_context() else f"WebSocket {websocket.path!r}"
+    logger.error("error %s in %s", number, asked, exc_info=error)
     return problem(HTTPStatus.INTERNAL_SERVER_ERROR, f"an internal error; the server's log has it as {number}")

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Annotated, Any
 
 import trio
-from quart import Blueprint, Response, request, websocket
+from msgspec import Meta, Struct
+from quart import websocket
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.actors.feed import Subscription
@@ -19,11 +20,12 @@ from goflow_trio.core.messages import Event, FeedReset
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import UsageError
 from goflow_trio.web import wire
-from goflow_trio.web.api import whole_number
+from goflow_trio.web.routes import EVENT_STREAM, Headers, Routes
+
+routes = Routes("events")
 
 HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT = b":\n\n"
-_HISTORY = 100
 _SNAPSHOT = 100
 _CACHED = 4096
 
@@ -45,34 +47,58 @@ class _Shared:
         return data
 
 
-def make_streams(engine: Callable[[], Engine]) -> Blueprint:
-    """Return the three streams."""
-    streams = Blueprint("streams", __name__)
-    messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
-    frames = _Shared(_frame)
+_messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
+_frames = _Shared(lambda event: _frame(wire.event(event)))
 
-    @streams.get("/stream")
-    async def goflow_stream() -> Response:
-        job = request.args.get("jobname") or None
-        history = whole_number("history", _HISTORY, _HISTORY * 10)
-        return _sse(_goflow_chunks(engine(), messages, job, history))
 
-    @streams.get("/api/events")
-    async def events() -> Response:
-        filters = _filters(request.args, request.headers.get("Last-Event-ID"))
-        return _sse(_event_chunks(engine(), frames, filters))
+class GoflowStream(Struct):
+    """What `/stream` shows."""
 
-    @streams.websocket("/api/ws")
-    async def events_over_websocket() -> None:
-        await websocket.accept()
-        async with engine().subscribe(**_filters(websocket.args, None)) as subscription, trio.open_nursery() as nursery:
-            nursery.start_soon(_drain)
-            while batch := await subscription.receive_batch():
-                for event in batch:
-                    await websocket.send(wire.encode(await _body(engine(), event)).decode())
-            nursery.cancel_scope.cancel()
+    jobname: Annotated[str, Meta(description="only executions of this job")] = ""
+    history: Annotated[int, Meta(ge=1, le=1000, description="begin with at most so many executions of each job")] = 100
 
-    return streams
+
+@routes.get("/stream", content_type=EVENT_STREAM)
+async def goflow_stream(engine: Engine, query: GoflowStream) -> AsyncIterator[bytes]:
+    """Goflow's stream: server-sent events, an execution as `/api/executions` gives it each time it changes.
+
+    It begins with the latest executions, oldest first.
+    """
+    return _goflow_chunks(engine, query.jobname or None, query.history)
+
+
+class Filters(Struct):
+    """Which events."""
+
+    job: Annotated[str, Meta(description="only events of this job")] = ""
+    execution: Annotated[str, Meta(description="only events of this execution")] = ""
+    types: Annotated[str, Meta(description="only these types, with commas between; `task.*` is all that begin so")] = ""
+    after: Annotated[str, Meta(description="the id of an event: begin with the one after it")] = ""
+
+
+class EventHeaders(Headers):
+    """Where a reader that comes back left off."""
+
+    last_event_id: Annotated[str, Meta(description="as `after`, and before it: what browsers send")] = ""
+
+
+@routes.get("/api/events", content_type=EVENT_STREAM)
+async def events(engine: Engine, query: Filters, headers: EventHeaders) -> AsyncIterator[bytes]:
+    """The typed events as server-sent events. The id of each is its position in the log."""
+    return _event_chunks(engine, _subscription(query, headers.last_event_id))
+
+
+@routes.websocket("/api/ws")
+async def events_over_websocket(engine: Engine, query: Filters) -> None:
+    """The typed events over a WebSocket."""
+    subscription_of = _subscription(query)
+    await websocket.accept()
+    async with engine.subscribe(**subscription_of) as subscription, trio.open_nursery() as nursery:
+        nursery.start_soon(_drain)
+        while batch := await subscription.receive_batch():
+            for event in batch:
+                await websocket.send(wire.encode(await _body(engine, event)).decode())
+        nursery.cancel_scope.cancel()
 
 
 async def _drain() -> None:
@@ -81,19 +107,14 @@ async def _drain() -> None:
         await websocket.receive()
 
 
-def _sse(chunks: AsyncIterator[bytes]) -> Response:
-    return Response(chunks, 200, {"Cache-Control": "no-cache"}, content_type="text/event-stream")
-
-
-def _filters(args: Any, last_event_id: str | None) -> dict[str, Any]:
-    after = args.get("after") if last_event_id is None else last_event_id
+def _subscription(query: Filters, last_event_id: str = "") -> dict[str, Any]:
+    after = last_event_id or query.after or None
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):  # noqa: PLR2004
-        raise UsageError(f"after (or Last-Event-ID) must be the id of an event, a whole number; got {after!r}")
-    types = args.get("types")
+        raise UsageError(f"after (or Last-Event-ID) must be the id of an event, a whole number; got {after[:100]!r}")
     return {
-        "job": args.get("job") or None,
-        "execution": args.get("execution") or None,
-        "types": types.split(",") if types else None,
+        "job": query.job or None,
+        "execution": query.execution or None,
+        "types": query.types.split(",") if query.types else None,
         "after": None if after is None else int(after),
     }
 
@@ -105,20 +126,20 @@ async def _next_batch(subscription: Subscription) -> list[Event] | None:
     return None
 
 
-async def _goflow_chunks(engine: Engine, messages: _Shared, job: str | None, history: int) -> AsyncIterator[bytes]:
+async def _goflow_chunks(engine: Engine, job: str | None, history: int) -> AsyncIterator[bytes]:
     """Yield the latest executions, then each one that changes, in the form it has by then."""
     async with engine.subscribe(job=job) as subscription:
         yield _HEARTBEAT  # sends the headers, so that a browser is connected though nothing ever ran
-        yield _joined(messages, await _latest(engine, job, history))
+        yield _joined(await _latest(engine, job, history))
         while (batch := await _next_batch(subscription)) != []:
             if batch is None:
                 yield _HEARTBEAT
             elif any(isinstance(event, FeedReset) for event in batch):
-                yield _joined(messages, await _latest(engine, job, history))
+                yield _joined(await _latest(engine, job, history))
             else:
                 ids = dict.fromkeys(event.execution for event in batch if event.execution and not event.live_only)
                 changed = [await engine.find(execution) for execution in ids]
-                yield _joined(messages, [record for record in changed if record is not None])
+                yield _joined([record for record in changed if record is not None])
 
 
 async def _latest(engine: Engine, job: str | None, history: int) -> list[ExecutionRecord]:
@@ -127,11 +148,11 @@ async def _latest(engine: Engine, job: str | None, history: int) -> list[Executi
     return sorted(records, key=lambda record: record.id)
 
 
-def _joined(messages: _Shared, records: list[ExecutionRecord]) -> bytes:
-    return b"".join(messages.get((record.id, record.version), record) for record in records)
+def _joined(records: list[ExecutionRecord]) -> bytes:
+    return b"".join(_messages.get((record.id, record.version), record) for record in records)
 
 
-async def _event_chunks(engine: Engine, frames: _Shared, filters: dict[str, Any]) -> AsyncIterator[bytes]:
+async def _event_chunks(engine: Engine, filters: dict[str, Any]) -> AsyncIterator[bytes]:
     """Yield typed events; the id of each is its position in the log."""
     async with engine.subscribe(**filters) as subscription:
         yield _HEARTBEAT
@@ -144,7 +165,7 @@ async def _event_chunks(engine: Engine, frames: _Shared, filters: dict[str, Any]
                 if isinstance(event, FeedReset) or event.live_only:
                     chunk.append(_frame(await _body(engine, event)))
                 else:
-                    chunk.append(frames.get(event.seq, wire.event(event)))
+                    chunk.append(_frames.get(event.seq, event))
             yield b"".join(chunk)
 
 

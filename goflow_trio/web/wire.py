@@ -12,17 +12,18 @@ import msgspec
 from goflow_trio.core.messages import Event, TaskError
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.jobs.job import Job
+from goflow_trio.web import shapes
 
 _encoder = msgspec.json.Encoder(decimal_format="string")
 
 
 def encode(value: Any) -> bytes:
     r"""Return JSON as Goflow writes it: no spaces, and `<`, `>`, `&` as `\u003c`, `\u003e`, `\u0026`."""
-    data = _encoder.encode(_plain(value))
+    data = _encoder.encode(plain(value))
     return data.replace(b"<", rb"\u003c").replace(b">", rb"\u003e").replace(b"&", rb"\u0026")
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value that JSON can hold: bytes as text, times in Goflow's form, keys as text, no NaN."""
     match value:
         case datetime():
@@ -32,104 +33,109 @@ def _plain(value: Any) -> Any:
         case float() if not math.isfinite(value):
             return None
         case dict():
-            return {key if isinstance(key, str) else str(_plain(key)): _plain(item) for key, item in value.items()}
+            return {key if isinstance(key, str) else str(plain(key)): plain(item) for key, item in value.items()}
         case list() | tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _:
             return value
 
 
 def timestamp(at: datetime | None) -> str | None:
+    """Return an instant as `instant` does, if there is one."""
+    return None if at is None else instant(at)
+
+
+def instant(at: datetime) -> str:
     """Return an instant in RFC 3339, UTC, trailing zeros of the fraction cut, as Go prints it."""
-    if at is None:
-        return None
     text = at.astimezone(UTC).replace(tzinfo=None).isoformat()
     return (text.rstrip("0").rstrip(".") if "." in text else text) + "Z"
 
 
-def job_details(job: Job, *, active: bool) -> dict[str, Any]:
+def job_details(job: Job, *, active: bool) -> shapes.JobDetails:
     """Return a job as `GET /api/jobs/{job}` gives it; the graph's keys are sorted, as Goflow's are."""
-    return {
-        "job": job.name,
-        "tasks": [task.name for task in job],
-        "dag": dict(sorted(job.graph.items())),
-        "schedule": job.schedule_text,
-        "active": active,
-        "timezone": job.timezone,
-        "description": job.description,
-        "owner": job.owner,
-        "tags": list(job.tags),
-        "params": dict(job.params),
-    }
+    return shapes.JobDetails(
+        job=job.name,
+        tasks=[task.name for task in job],
+        dag={name: list(downstream) for name, downstream in sorted(job.graph.items())},
+        schedule=job.schedule_text,
+        active=active,
+        timezone=job.timezone,
+        description=job.description,
+        owner=job.owner,
+        tags=list(job.tags),
+        params=plain(dict(job.params)),
+    )
 
 
-UNKNOWN_JOB = {"job": "", "tasks": None, "dag": None, "schedule": "", "active": False}
-"""Goflow's answer for a job it does not know."""
-
-
-def execution(record: ExecutionRecord) -> dict[str, Any]:
+def execution(record: ExecutionRecord) -> shapes.Execution:
     """Return an execution as listings and `/stream` give it: Goflow's fields, then ours."""
-    return {
-        "id": record.id,
-        "job": record.job,
-        "submitted": timestamp(record.submitted),
-        "modifiedTimestamp": timestamp(record.modified),
-        "state": record.state,
-        "tasks": [{"name": task.name, "state": task.state} for task in record.tasks.values()],
-        "trigger": record.trigger,
-        "scheduledFor": timestamp(record.scheduled_for),
-        "started": timestamp(record.started),
-        "finished": timestamp(record.finished),
-        "reason": record.reason,
-    }
+    return shapes.Execution(
+        id=record.id,
+        job=record.job,
+        submitted=instant(record.submitted),
+        modified_timestamp=instant(record.modified),
+        state=record.state,
+        tasks=[shapes.TaskSummary(task.name, task.state) for task in record.tasks.values()],
+        trigger=record.trigger,
+        scheduled_for=timestamp(record.scheduled_for),
+        started=timestamp(record.started),
+        finished=timestamp(record.finished),
+        reason=record.reason,
+    )
 
 
-def execution_details(record: ExecutionRecord) -> dict[str, Any]:
+def execution_details(record: ExecutionRecord) -> shapes.ExecutionDetails:
     """Return an execution with all that is known of its tasks."""
-    return {
-        **execution(record),
-        "params": dict(record.params),
-        "tasks": [_task(task) for task in record.tasks.values()],
-    }
+    return shapes.ExecutionDetails(
+        id=record.id,
+        job=record.job,
+        submitted=instant(record.submitted),
+        modified_timestamp=instant(record.modified),
+        state=record.state,
+        tasks=[_task(task) for task in record.tasks.values()],
+        trigger=record.trigger,
+        scheduled_for=timestamp(record.scheduled_for),
+        started=timestamp(record.started),
+        finished=timestamp(record.finished),
+        reason=record.reason,
+        params=plain(dict(record.params)),
+    )
 
 
-def _task(task: TaskRecord) -> dict[str, Any]:
-    return {
-        "name": task.name,
-        "state": task.state,
-        "attempt": task.attempt,
-        "started": timestamp(task.started),
-        "finished": timestamp(task.finished),
-        "retryAt": timestamp(task.retry_at),
-        "result": task.result,
-        "error": _error(task.error),
-        "reason": task.reason,
-        "attempts": [_attempt(attempt) for attempt in task.attempts],
-    }
+def _task(task: TaskRecord) -> shapes.TaskDetails:
+    return shapes.TaskDetails(
+        name=task.name,
+        state=task.state,
+        attempt=task.attempt,
+        started=timestamp(task.started),
+        finished=timestamp(task.finished),
+        retry_at=timestamp(task.retry_at),
+        result=plain(task.result),
+        error=_error(task.error),
+        reason=task.reason,
+        attempts=[_attempt(attempt) for attempt in task.attempts],
+    )
 
 
-def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
-    return {
-        "number": attempt.number,
-        "state": attempt.state,
-        "started": timestamp(attempt.started),
-        "finished": timestamp(attempt.finished),
-        "error": _error(attempt.error),
-        "reason": attempt.reason,
-    }
+def _attempt(attempt: AttemptRecord) -> shapes.Attempt:
+    return shapes.Attempt(
+        number=attempt.number,
+        state=attempt.state,
+        started=instant(attempt.started),
+        finished=timestamp(attempt.finished),
+        error=_error(attempt.error),
+        reason=attempt.reason,
+    )
 
 
-def _error(error: TaskError | None) -> dict[str, str] | None:
-    if error is None:
-        return None
-    return {"type": error.type, "message": error.message, "traceback": error.traceback}
+def _error(error: TaskError | None) -> shapes.Failure | None:
+    return None if error is None else shapes.Failure(error.type, error.message, error.traceback)
 
 
-def job_run(record: ExecutionRecord) -> dict[str, Any]:
+def job_run(record: ExecutionRecord) -> shapes.JobRun:
     """Return an execution as Goflow's deprecated `/api/jobruns` gives it, task names sorted."""
     states = {name: task.state for name, task in sorted(record.tasks.items())}
-    state = {"job": record.state, "tasks": {"state": states}}
-    return {"job": record.job, "submitted": timestamp(record.submitted), "state": state}
+    return shapes.JobRun(record.job, instant(record.submitted), shapes.RunState(record.state, shapes.RunTasks(states)))
 
 
 def event(fact: Event) -> dict[str, Any]:

@@ -1,0 +1,68 @@
+"""The routes about executions: list them, look at one, end one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from goflow_trio.actors.engine import Engine
+from goflow_trio.core import limits
+from goflow_trio.errors import UnknownExecution
+from goflow_trio.web import shapes, wire
+from goflow_trio.web.routes import Routes
+
+routes = Routes("executions")
+
+
+class Wanted(Struct):
+    """Which executions, in Goflow's words: an empty value counts as none, an unknown one matches nothing."""
+
+    jobname: Annotated[str, Meta(description="only those of this job")] = ""
+    state: Annotated[str, Meta(description="only those in this state")] = ""
+
+
+class Page(Wanted):
+    """Which executions, and which of their pages."""
+
+    limit: Annotated[
+        Annotated[int, Meta(ge=1, le=limits.LIST_EXECUTIONS)] | None, Meta(description="at most so many")
+    ] = None
+    cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
+
+
+@routes.get("/api/executions")
+async def list_executions(engine: Engine, query: Page) -> shapes.Executions:
+    """Executions, newest first.
+
+    With a `limit` the answer has `next`, the cursor of the following page or null; without one it has Goflow's shape.
+    """
+    limit = query.limit or limits.LIST_EXECUTIONS
+    records = await engine.newest(query.jobname or None, query.state or None, limit, query.cursor or None)
+    answer = shapes.Executions([wire.execution(record) for record in records])
+    if query.limit is not None:
+        answer.next = records[-1].id if len(records) == limit else None
+    return answer
+
+
+@routes.get("/api/jobruns")
+async def list_job_runs(engine: Engine, query: Wanted) -> shapes.JobRuns:
+    """Executions in the shape of Goflow's older route; use `/api/executions`."""
+    records = await engine.newest(query.jobname or None, query.state or None)
+    return shapes.JobRuns([wire.job_run(record) for record in records])
+
+
+@routes.get("/api/executions/{execution}", errors=[404])
+async def execution_details(engine: Engine, execution: str) -> shapes.ExecutionDetails:
+    """One execution, with its tasks, attempts, results and errors."""
+    record = await engine.find(execution)
+    if record is None:
+        raise UnknownExecution(f"no execution has the id {execution[:100]!r}")
+    return wire.execution_details(record)
+
+
+@routes.post("/api/executions/{execution}/cancel", errors=[404])
+async def cancel(engine: Engine, execution: str) -> shapes.Receipt:
+    """End an execution. Answers when nothing of it is left running."""
+    receipt = await engine.cancel(execution, "cancelled over the API")
+    return shapes.Receipt(receipt.tasks, round(receipt.seconds, 6))

@@ -1,0 +1,150 @@
+"""The description of the API in OpenAPI 3.1, made from the declarations that the requests are checked with."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from types import NoneType
+from typing import Any, get_args
+
+import msgspec
+
+from goflow_trio.web.answering import PROBLEM
+from goflow_trio.web.routes import EVENT_STREAM, JSON, Route, Routes
+from goflow_trio.web.shapes import FeedEvent, Problem
+
+COMMON: dict[int, str] = {
+    400: "The request does not fit this description; nothing was done.",
+    401: "A token is needed, and none or a wrong one was given.",
+    403: "The token does not allow this, or the request comes from another site.",
+    413: "The body is too large.",
+    415: "The body is no JSON.",
+    421: "The Host header names another server.",
+    429: "A limit is reached; try again after `Retry-After` seconds.",
+    503: "The store or the server does not take this at the moment; try again after `Retry-After` seconds.",
+}
+"""What any route may answer, if it reads what the status is about."""
+
+_FURTHER: dict[int, str] = {
+    404: "There is nothing of this name or id.",
+    409: "That cannot be done in the state it is in.",
+    422: "It was understood and is refused; nothing was done.",
+}
+_NEEDS_BODY = {413, 415}
+_REF = "#/components/schemas/{name}"
+
+
+def describe(groups: Sequence[Routes]) -> dict[str, Any]:
+    """Return the document."""
+    every = [route for group in groups for route in group.routes]
+    kinds = [FeedEvent, Problem, *(kind for route in every for kind in _kinds(route))]
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
+    paths: dict[str, dict[str, Any]] = {}
+    for route in every:
+        method = "get" if route.method == "WEBSOCKET" else route.method.lower()
+        paths.setdefault(route.path, {})[method] = _operation(route, schemas)
+    for kind in {kind.__name__ for route in every for kind in (route.query, route.headers) if kind is not None}:
+        del schemas[kind]  # they are parameters of their routes
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "goflow-trio",
+            "version": version("goflow-trio"),
+            "description": "A DAG scheduler. Times are RFC 3339 in UTC. A 2xx answer to a write means: it is durable.",
+        },
+        "tags": [{"name": group.tag} for group in groups],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "responses": {HTTPStatus(status).name: _problem(text) for status, text in (COMMON | _FURTHER).items()},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _kinds(route: Route) -> Iterable[Any]:
+    """Return the types of a route that have a schema of their own."""
+    return [kind for kind in (route.body, *route.answers.values(), route.query, route.headers) if _has_schema(kind)]
+
+
+def _has_schema(kind: Any) -> bool:
+    return kind is not None and "AsyncIterator" not in str(kind) and kind not in {str, bytes}
+
+
+def _schema(kind: Any) -> Any:
+    (schema,), _ = msgspec.json.schema_components([kind], ref_template=_REF)
+    return schema
+
+
+def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
+    summary, _, description = (inspect.getdoc(route.handler) or route.name).partition("\n\n")
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "tags": [route.tag],
+        "summary": summary.rstrip("."),
+        "parameters": [
+            *({"name": part, "in": "path", "required": True, "schema": {"type": "string"}} for part in route.parts),
+            *_parameters(route.query, "query", schemas),
+            *_parameters(route.headers, "header", schemas),
+        ],
+        "responses": _responses(route),
+        "security": [] if route.role == "open" else [{}, {"token": []}],
+        "x-role": route.role,
+    }
+    if route.method == "WEBSOCKET":
+        operation["x-websocket"] = True
+    if description:
+        operation["description"] = description
+    if route.body is not None:
+        needed = NoneType not in get_args(route.body)
+        operation["requestBody"] = {"required": needed, "content": {JSON: {"schema": _schema(route.body)}}}
+    return operation
+
+
+def _parameters(kind: Any, place: str, schemas: dict[str, Any]) -> Iterable[dict[str, Any]]:
+    if kind is None:
+        return
+    schema = schemas[kind.__name__]
+    for name, field in schema["properties"].items():
+        described = {key: value for key, value in field.items() if key != "description"}
+        parameter = {"name": name, "in": place, "required": name in schema["required"], "schema": described}
+        if "description" in field:
+            parameter["description"] = field["description"]
+        yield parameter
+
+
+def _responses(route: Route) -> dict[str, Any]:
+    responses: dict[str, Any] = {}
+    for status, kind in route.answers.items():
+        responses[str(status)] = {
+            "description": HTTPStatus(status).phrase,
+            "content": _content(kind, route.content_type if status == HTTPStatus.OK else JSON),
+        }
+    if route.method == "WEBSOCKET":
+        responses = {"101": {"description": "Each message is an event, as JSON text."}}
+    for status in sorted({*COMMON, *route.errors}):
+        if status in _NEEDS_BODY and route.body is None:
+            continue
+        reference = {"$ref": f"#/components/responses/{HTTPStatus(status).name}"}
+        if str(status) in responses:
+            responses[str(status)]["content"].update(_problem("")["content"])
+        else:
+            responses[str(status)] = reference
+    if route.parts:
+        unmatched = responses.setdefault("404", {"description": _FURTHER[404], "content": {}})
+        if "$ref" in unmatched:
+            unmatched = responses["404"] = _problem(_FURTHER[404])
+        unmatched["content"]["text/plain"] = {"schema": {"const": "404 page not found"}}
+    return responses
+
+
+def _content(kind: Any, content_type: str) -> dict[str, Any]:
+    if content_type == EVENT_STREAM:
+        return {EVENT_STREAM: {"schema": {"type": "string"}}}
+    return {content_type: {"schema": _schema(kind) if _has_schema(kind) else {"type": "string"}}}
+
+
+def _problem(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM: {"schema": {"$ref": _REF.format(name="Problem")}}}}

@@ -1,0 +1,224 @@
+"""The shape of every answer of the API, in Goflow's names and ours. `wire` fills them, OpenAPI describes them.
+
+A field's order here is its order on the wire. Goflow's fields come first and are never renamed; ours are added behind.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from goflow_trio.core.states import State
+
+Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""An instant in RFC 3339, UTC, with the zeros at the end of its fraction cut."""
+
+Maybe = Timestamp | None
+
+
+class Problem(Struct):
+    """An error (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    errors: dict[str, str] | UnsetType = UNSET
+
+
+class Health(Struct):
+    """`OK`, or what is wrong."""
+
+    health: str
+    cause: str | UnsetType = UNSET
+
+
+class Ready(Struct):
+    """Whether the server does its work at the moment, and why not."""
+
+    ready: bool
+    cause: str | None
+
+
+class Jobs(Struct):
+    """The names of the jobs, in the order they were registered."""
+
+    jobs: list[str]
+
+
+class JobDetails(Struct):
+    """One job. `dag` gives each task's downstream tasks."""
+
+    job: str
+    tasks: list[str]
+    dag: dict[str, list[str]]
+    schedule: str
+    active: bool
+    timezone: str
+    description: str
+    owner: str
+    tags: list[str]
+    params: dict[str, Any]
+
+
+class UnknownJobDetails(Struct):
+    """Goflow's answer for a job it does not know."""
+
+    job: str = ""
+    tasks: None = None
+    dag: None = None
+    schedule: str = ""
+    active: bool = False
+
+
+class Upcoming(Struct):
+    """The next instants of a job's schedule."""
+
+    job: str
+    active: bool
+    next: list[Timestamp]
+
+
+class Submitted(Struct):
+    """Goflow's answer to a submit, and the execution's id. `submitted` is empty where there is no such job."""
+
+    job: str
+    success: bool
+    submitted: str
+    id: str | UnsetType = UNSET
+
+
+class Toggled(Struct):
+    """Whether a schedule is switched on now."""
+
+    job: str
+    success: bool
+    active: bool
+
+
+class TaskSummary(Struct):
+    """Where one task of an execution stands."""
+
+    name: str
+    state: State
+
+
+class Execution(Struct, rename="camel"):
+    """An execution as listings and `/stream` give it."""
+
+    id: str
+    job: str
+    submitted: Timestamp
+    modified_timestamp: Timestamp
+    state: State
+    tasks: list[TaskSummary]
+    trigger: str
+    scheduled_for: Maybe
+    started: Maybe
+    finished: Maybe
+    reason: str
+
+
+class Executions(Struct):
+    """Executions, newest first. `next` is the cursor of the following page, there where a `limit` was given."""
+
+    executions: list[Execution]
+    next: str | UnsetType | None = UNSET
+
+
+class Failure(Struct):
+    """Why an attempt failed."""
+
+    type: str
+    message: str
+    traceback: str
+
+
+class Attempt(Struct):
+    """One try of a task."""
+
+    number: int
+    state: State
+    started: Timestamp
+    finished: Maybe
+    error: Failure | None
+    reason: str
+
+
+class TaskDetails(Struct, rename="camel"):
+    """One task of an execution. `result` is whatever it returned."""
+
+    name: str
+    state: State
+    attempt: int
+    started: Maybe
+    finished: Maybe
+    retry_at: Maybe
+    result: Any
+    error: Failure | None
+    reason: str
+    attempts: list[Attempt]
+
+
+class ExecutionDetails(Struct, rename="camel"):
+    """An execution with all that is known of it."""
+
+    id: str
+    job: str
+    submitted: Timestamp
+    modified_timestamp: Timestamp
+    state: State
+    tasks: list[TaskDetails]
+    trigger: str
+    scheduled_for: Maybe
+    started: Maybe
+    finished: Maybe
+    reason: str
+    params: dict[str, Any]
+
+
+class RunTasks(Struct):
+    """The states of tasks, by name."""
+
+    state: dict[str, State]
+
+
+class RunState(Struct):
+    """The states of an execution and its tasks."""
+
+    job: State
+    tasks: RunTasks
+
+
+class JobRun(Struct):
+    """An execution as Goflow's older route gives it."""
+
+    job: str
+    submitted: Timestamp
+    state: RunState
+
+
+class JobRuns(Struct):
+    """Executions, as Goflow's older route lists them."""
+
+    jobruns: list[JobRun]
+
+
+class Receipt(Struct):
+    """What a cancel ended, once nothing of it is left running."""
+
+    tasks: int
+    seconds: float
+
+
+class FeedEvent(Struct, omit_defaults=True):
+    """An event of the feed, without the fields that only its type has. `seq` is its position in the log."""
+
+    seq: int
+    at: Timestamp
+    type: str
+    execution: str = ""
+    job: str = ""
+    task: str = ""
+    attempt: int = 0
