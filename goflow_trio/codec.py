@@ -18,7 +18,7 @@ from attrs import fields, frozen
 from goflow_trio.core import limits
 from goflow_trio.core.messages import EVENT_TYPES, Event, TaskError
 from goflow_trio.core.plan import Shape
-from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
+from goflow_trio.core.record import AttemptRecord, ExecutionRecord, Reopening, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import CodecError
 
@@ -199,6 +199,7 @@ def encode_record(record: ExecutionRecord) -> bytes:
     values = [getattr(record, name) for name in _RECORD_FIELDS]
     values[_RECORD_FIELDS.index("tasks")] = [_pack_task(task) for task in record.tasks.values()]
     values[_RECORD_FIELDS.index("params")] = dict(record.params)
+    values[_RECORD_FIELDS.index("reopenings")] = [(one.at, one.by, one.reason, one.tasks) for one in record.reopenings]
     return seal(values)
 
 
@@ -215,6 +216,9 @@ def decode_record(data: bytes, what: str = "execution") -> ExecutionRecord:
         values["tasks"] = {task.name: task for task in tasks}
         values["state"] = State(values["state"])
         values["ending"] = None if values.get("ending") is None else State(values["ending"])
+        values["reopenings"] = [
+            Reopening(at, by, reason, tuple(names)) for at, by, reason, names in values.get("reopenings", ())
+        ]
         return ExecutionRecord(**values)
     except (TypeError, ValueError, KeyError) as error:
         raise CodecError(f"{what}: {type(error).__name__}: {error}") from error

@@ -68,6 +68,10 @@ class UsageError(GoflowError, ValueError):
     """The program was started or called with something it cannot use."""
 
 
+class WrongState(UsageError):
+    """What was asked does not fit the state something is in: it runs already, or it is over."""
+
+
 class EngineClosed(GoflowError):
     """The engine is shutting down and takes no more work."""
 

@@ -29,6 +29,7 @@ from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import CancelRequested, Event, ExecutionFinished, ScheduleStarted, ScheduleToggled
 from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.rerun import Start, tasks_to_rerun
 from goflow_trio.core.states import State
 from goflow_trio.errors import (
     CodecError,
@@ -39,6 +40,7 @@ from goflow_trio.errors import (
     UnknownExecution,
     UnknownJob,
     UsageError,
+    WrongState,
 )
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.schedules import upcoming
@@ -338,6 +340,60 @@ class Engine:
         if await self.find(execution_id) is None:
             raise UnknownExecution(f"no execution has the id {execution_id!r}")
         return CancelReceipt(0, 0.0)
+
+    async def retry(
+        self,
+        execution_id: str,
+        *,
+        start: Start = "failed",
+        task: str | None = None,
+        downstream: bool = True,
+        by: str = "",
+        reason: str = "",
+    ) -> Execution:
+        """Run an execution that is over once more, in the same record. Returns once that is durable.
+
+        What does not run again keeps its result; what does has fresh retries, and its attempts go on counting. It
+        runs on the graph it began with: a task that is no longer defined fails as `definition gone`.
+
+        Args:
+            execution_id: which.
+            start: `"failed"`: what failed or was cancelled, and what comes after; `"start"`: everything.
+            task: this task instead, however it ended, and what comes after it.
+            downstream: with `task`: whether what comes after it runs again too.
+            by: who asks; kept in the record.
+            reason: why; kept in the record.
+
+        Raises:
+            UnknownExecution: there is none of this id.
+            UnknownTask: it has no such task.
+            WrongState: it is not over, or nothing is to be run again.
+            UsageError: `start` is neither.
+            Overloaded: `limits.ACTIVE_EXECUTIONS` are unfinished.
+            StoreUnavailable: the store does not take writes, or does not answer.
+            EngineClosed: the engine is shutting down.
+        """
+        self._check_open()
+        record = await self.find(execution_id)
+        if record is None:
+            raise UnknownExecution(f"no execution has the id {execution_id!r}")
+        job = self.jobs.get(record.job)
+        plan = await self._plan_of(record, job)
+        self._check_open()
+        if execution_id in self._executions:
+            raise WrongState(f"execution {execution_id} still runs; cancel it, or wait for its end")
+        record = self.store.ledger.find(execution_id) or record  # another retry of it may have come and gone
+        tasks = tasks_to_rerun(plan, record, start, task, downstream=downstream)
+        machine, step = ExecutionMachine.reopen(plan, record, self.now(), tasks=tasks, by=by, reason=reason)
+        self.store.ledger.held[execution_id] = record
+        execution = self._supervise(machine, job, record.params, step)
+        with trio.move_on_after(limits.SUBMIT_SECONDS):
+            await execution._supervisor.durable.wait()
+        if not execution._supervisor.durable.is_set():
+            raise StoreUnavailable(f"the store does not answer; whether {execution_id} runs again is not known yet")
+        if self.store.ledger.find(execution_id) is record:
+            raise EngineClosed("the engine shut down before the retry was durable; ask for it again")
+        return execution
 
     def _check_open(self) -> None:
         if self._closing:

@@ -82,7 +82,12 @@ def execution(execution_id: str) -> str:
 
 def snapshot_part(execution_id: str, version: int, number: int) -> str:
     """Return the key of one part of a large snapshot; each version has parts of its own, so none is ever mixed."""
-    return f"parts/{flip(execution_id)}/{version:08d}/{number:06d}"
+    return f"{snapshot_parts(execution_id)}{version:08d}/{number:06d}"
+
+
+def snapshot_parts(execution_id: str) -> str:
+    """Return the prefix of all parts of an execution's large snapshots."""
+    return f"parts/{flip(execution_id)}/"
 
 
 def listing(job_name: str | None, state: str | None) -> str:

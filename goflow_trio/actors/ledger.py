@@ -1,6 +1,6 @@
 """What is durable, held in memory: live executions, finished ones, schedules. Folded from events.
 
-Only the store actor and recovery change it, and only with events that are in the log.
+Only the store actor and recovery change it, and only with events that are in the log; but for `held`, which is a note.
 """
 
 from __future__ import annotations
@@ -12,8 +12,15 @@ from datetime import datetime
 from attrs import Factory, define
 
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event, ExecutionSubmitted, ScheduleMissed, ScheduleStarted, ScheduleToggled
-from goflow_trio.core.record import ExecutionRecord, apply_event, submitted_record
+from goflow_trio.core.messages import (
+    Event,
+    ExecutionReopened,
+    ExecutionSubmitted,
+    ScheduleMissed,
+    ScheduleStarted,
+    ScheduleToggled,
+)
+from goflow_trio.core.record import ExecutionRecord, apply_event, reopened_record, submitted_record
 
 
 @define
@@ -44,6 +51,7 @@ class Ledger:
         unsaved: finished executions whose snapshot is not in the store yet, by id.
         recent: finished executions kept for reads; the oldest goes first.
         schedules: by job.
+        held: finished executions that are about to be opened again, whatever the caches forget meanwhile.
     """
 
     seq: int = 0
@@ -51,6 +59,7 @@ class Ledger:
     unsaved: dict[str, ExecutionRecord] = Factory(dict)
     recent: OrderedDict[str, ExecutionRecord] = Factory(OrderedDict)
     schedules: dict[str, ScheduleState] = Factory(dict)
+    held: dict[str, ExecutionRecord] = Factory(dict)
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events that are in the log, in its order. Folding one again changes nothing."""
@@ -67,6 +76,9 @@ class Ledger:
             if event.execution not in self.unsaved:
                 self.live.setdefault(event.execution, submitted_record(event))
             return
+        if isinstance(event, ExecutionReopened):
+            self._reopen(event)
+            return
         record = self.live.get(event.execution)
         if record is None:  # told again of one that is finished
             return
@@ -74,6 +86,14 @@ class Ledger:
         if record.state.is_final:
             del self.live[record.id]
             self.unsaved[record.id] = record
+
+    def _reopen(self, event: ExecutionReopened) -> None:
+        """Take a finished execution back among the live ones; whoever holds its record keeps it as it was."""
+        record = self.held.pop(event.execution, None) or self.find(event.execution)
+        if record is not None and record.version < event.version:
+            self.live[record.id] = reopened_record(record, event)
+            self.unsaved.pop(record.id, None)
+            self.recent.pop(record.id, None)
 
     def _apply_to_schedule(self, event: Event) -> None:
         state = self.schedule(event.job)

@@ -17,7 +17,7 @@ from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.ledger import Ledger, ScheduleState
 from goflow_trio.actors.snapshots import read_snapshot
-from goflow_trio.core.messages import Event
+from goflow_trio.core.messages import Event, ExecutionReopened
 from goflow_trio.errors import CodecError, StoreError
 from goflow_trio.stores import Backend
 from goflow_trio.stores.base import SCAN_LIMIT
@@ -59,11 +59,14 @@ async def recover(backend: Backend, environment: Environment) -> Recovered:
         record, its_keys = await read_snapshot(backend, key, data)
         saved_live[record.id] = its_keys
         ledger.live[record.id] = record
+    await _drop_finished(backend, ledger)
     for key, data in await scan_all(backend, keys.JOBS):
         known = codec.decode_mapping(data, key)
         ledger.schedules[known["job"]] = ScheduleState(known["active"], known["cursor"])
     tail = await scan_all(backend, keys.LOG, checkpoint)
-    ledger.apply(decode_segments(tail, epochs))
+    events = list(decode_segments(tail, epochs))
+    await _fetch_reopened(backend, ledger, events)
+    ledger.apply(events)
     epoch = max(epochs, default=0) + 1
     epochs[epoch] = ledger.seq + 1
     claim = codec.encode_mapping(
@@ -86,6 +89,28 @@ async def _read_checkpoint(backend: Backend) -> tuple[Ledger, str]:
         return Ledger(), ""
     checkpoint = codec.decode_mapping(data, "checkpoint")
     return Ledger(seq=checkpoint["seq"]), checkpoint["segment"]
+
+
+async def _drop_finished(backend: Backend, ledger: Ledger) -> None:
+    """Forget what has finished since its snapshot as a live one: the checkpoint that removes that was cut off."""
+    finished = await backend.get_many([keys.execution(execution) for execution in ledger.live])
+    for key, data in finished.items():
+        record, _ = await read_snapshot(backend, key, data)
+        if record.version > ledger.live[record.id].version:
+            del ledger.live[record.id]
+
+
+async def _fetch_reopened(backend: Backend, ledger: Ledger, events: Iterable[Event]) -> None:
+    """Get the finished executions that the log's tail opens again: folding needs them at hand.
+
+    Their snapshot may be older or newer than the tail's events; each of those counts once, by its version. One
+    without a snapshot was finished in the tail itself.
+    """
+    for execution in {event.execution for event in events if isinstance(event, ExecutionReopened)} - set(ledger.live):
+        key = keys.execution(execution)
+        data = await backend.get(key)
+        if data is not None:
+            ledger.unsaved[execution], _ = await read_snapshot(backend, key, data)
 
 
 async def scan_all(backend: Backend, prefix: str, after: str = "") -> list[tuple[str, bytes]]:

@@ -9,6 +9,7 @@ from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.core import limits
 from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.states import FINAL
 from goflow_trio.errors import CodecError
 from goflow_trio.stores import Backend
 
@@ -40,6 +41,13 @@ async def read_snapshot(backend: Backend, key: str, data: bytes) -> tuple[Execut
     if len(found) < len(parts):
         raise CodecError(f"{key}: {len(parts) - len(found)} of its {len(parts)} parts are missing")
     return codec.decode_record(b"".join(found[part] for part in parts), key), [*parts, key]
+
+
+def stale_listings(record: ExecutionRecord) -> set[str]:
+    """Return the keys under which an execution may still be listed as it ended before it was opened again."""
+    flipped = keys.flip(record.id)
+    others = FINAL - {record.state}
+    return {keys.listing(job, state) + flipped for state in others for job in (None, record.job)}
 
 
 def finished_pairs(record: ExecutionRecord) -> dict[str, bytes]:

@@ -20,7 +20,7 @@ from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.feed import Feed
 from goflow_trio.actors.recovery import Recovered, decode_segments, recover
-from goflow_trio.actors.snapshots import finished_pairs, read_snapshot, snapshot_pairs
+from goflow_trio.actors.snapshots import finished_pairs, read_snapshot, snapshot_pairs, stale_listings
 from goflow_trio.core import limits
 from goflow_trio.core.messages import Event
 from goflow_trio.core.plan import Plan, Shape
@@ -153,7 +153,7 @@ class Store:
             record = found.get(execution) or self.ledger.find(execution)
             if record is None:
                 missing.append(execution)
-            else:
+            elif state is None or record.state == state:  # else it is listed as it ended before it was opened again
                 found[execution] = record
         values = await self.backend.get_many([keys.execution(execution) for execution in missing])
         for execution in missing:
@@ -241,8 +241,20 @@ class Store:
             pairs: dict[str, bytes] = {}
             for record in records:
                 pairs |= finished_pairs(record)
+            again = [record for record in records if record.reopenings]
+            if again:  # first, so that none is ever listed under two states
+                await self._insist(self.backend.delete, set().union(*map(stale_listings, again)))
             await self._insist(self.backend.put, pairs)
+            for record in again:
+                await self._drop_old_parts(record, set(pairs))
             self.ledger.saved(record.id for record in records)
+
+    async def _drop_old_parts(self, record: ExecutionRecord, kept: set[str]) -> None:
+        """Remove what a large snapshot from before an execution was opened again leaves behind."""
+        rows = await self._insist(self.backend.scan, keys.snapshot_parts(record.id))
+        old = {key for key, _ in rows} - kept - set(self._saved_live.get(record.id, ()))
+        if old:
+            await self._insist(self.backend.delete, old)
 
     async def _checkpoint(self) -> None:
         """Write what the next start needs besides the log's tail; then forget what it no longer needs."""

@@ -32,6 +32,7 @@ from goflow_trio.core.messages import (
     Event,
     ExecutionCancelling,
     ExecutionFinished,
+    ExecutionReopened,
     ExecutionStarted,
     ExecutionSubmitted,
     Instruction,
@@ -48,8 +49,15 @@ from goflow_trio.core.messages import (
     WaitForRetry,
 )
 from goflow_trio.core.plan import Plan, PlannedTask
-from goflow_trio.core.record import ExecutionRecord
-from goflow_trio.core.states import EXECUTION_LEGAL, TASK_LEGAL, State, check_transition
+from goflow_trio.core.record import ExecutionRecord, reopened_record
+from goflow_trio.core.states import (
+    EXECUTION_LEGAL,
+    EXECUTION_REOPENED,
+    TASK_LEGAL,
+    TASK_REOPENED,
+    State,
+    check_transition,
+)
 from goflow_trio.errors import InvalidTransition
 from goflow_trio.jobs.trigger_rules import Tally, Verdict
 
@@ -93,6 +101,7 @@ class ExecutionMachine:
         self._states = [State.NOTSTARTED] * count
         self._attempts = [0] * count
         self._spared = [0] * count
+        self._earlier: dict[int, int] = {}
         self._interruptions: dict[int, int] = {}
         self._tallies = [Tally(total) for total in plan.upstreams]
         self._unfinished = count
@@ -200,6 +209,22 @@ class ExecutionMachine:
             machine._to_ask.extend(range(len(plan.tasks)))
         return machine, machine._take_step(now)
 
+    @classmethod
+    def reopen(
+        cls, plan: Plan, record: ExecutionRecord, now: datetime, *, tasks: tuple[str, ...], by: str, reason: str
+    ) -> tuple[ExecutionMachine, Step]:
+        """Open an execution that is over: `tasks` begin anew, with fresh retries, the others stay as they ended.
+
+        It then still has to be started, as one that was just submitted. Which tasks: `core/rerun.py`.
+        """
+        event = ExecutionReopened(now, plan.job, record.id, record.version + 1, tasks=tasks, by=by, reason=reason)
+        check_transition(EXECUTION_REOPENED, record.state, State.NOTSTARTED, f"execution {record.id}")
+        for name in tasks:
+            check_transition(TASK_REOPENED, record.tasks[name].state, State.NOTSTARTED, f"task {name!r}")
+        machine = cls(plan, record.id)
+        machine._load(reopened_record(record, event))
+        return machine, Step([event])
+
     # Reports --------------------------------------------------------------------------------------
 
     def _succeeded(self, report: AttemptSucceeded, now: datetime) -> None:
@@ -247,13 +272,14 @@ class ExecutionMachine:
         """End the running attempt as failed; plan another if the task has retries left, or is to be spared."""
         task = self.plan.tasks[index]
         attempt = self._attempts[index]
-        retries_are_left = spare or attempt - self._spared[index] <= task.retries
+        fresh = attempt - self._earlier.get(index, 0)
+        retries_are_left = spare or fresh - self._spared[index] <= task.retries
         if not retries_are_left or not self._spares(task):
             self._fail_for_good(index, error, reason, now)
             return
         try:
             key = f"{self.execution}/{task.name}/{attempt}"
-            wait = 0.0 if spare else _checked_wait(task.retry_delay.seconds(attempt, key))
+            wait = 0.0 if spare else _checked_wait(task.retry_delay.seconds(fresh, key))
             retry_at = now + timedelta(seconds=wait)
         except BaseException as broken:  # noqa: BLE001, ASYNC103  # the delay may be the user's code
             self._fail_for_good(index, _error_of(broken), "retry delay failed", now)
@@ -376,7 +402,9 @@ class ExecutionMachine:
                 f"{task.rule_name}: of {tally.total} upstreams {tally.successful} successful, "
                 f"{tally.failed} failed, {tally.skipped} skipped, {tally.cancelled} cancelled"
             )
-            self._finish(index, State.SKIPPED, TaskSkipped(now, self.plan.job, task=task.name, reason=reason))
+            attempt = self._attempts[index]  # 0, unless it had run before the execution was opened again
+            event = TaskSkipped(now, self.plan.job, task=task.name, attempt=attempt, reason=reason)
+            self._finish(index, State.SKIPPED, event)
         elif tally.all_done:
             error = TaskError("DefinitionError", f"its rule answered {verdict!r} though all upstreams ended")
             self._fail_unrun(index, error, "trigger rule failed", now)
@@ -473,7 +501,9 @@ class ExecutionMachine:
             self._states[index] = task.state
             self._attempts[index] = task.attempt
             self._spared[index] = task.spared
-            interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts)
+            if task.earlier:
+                self._earlier[index] = task.earlier
+            interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
             if interruptions:
                 self._interruptions[index] = interruptions
             if task.state is State.RUNNING:

@@ -193,6 +193,16 @@ class ExecutionFinished(Event):
 
 
 @define
+class ExecutionReopened(Event):
+    """It was over and is to be started once more: `tasks` begin anew, the others stay as they ended."""
+
+    type: ClassVar[str] = "execution.reopened"
+    tasks: tuple[str, ...] = ()
+    by: str = ""
+    reason: str = ""
+
+
+@define
 class TaskStarted(Event):
     """An attempt runs."""
 
@@ -307,6 +317,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ExecutionStarted,
         ExecutionCancelling,
         ExecutionFinished,
+        ExecutionReopened,
         TaskStarted,
         TaskSucceeded,
         TaskFailed,

@@ -11,12 +11,13 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import Factory, define, field
+from attrs import Factory, define, evolve, field, frozen
 
 from goflow_trio.core.messages import (
     Event,
     ExecutionCancelling,
     ExecutionFinished,
+    ExecutionReopened,
     ExecutionStarted,
     ExecutionSubmitted,
     TaskCancelled,
@@ -56,6 +57,7 @@ class TaskRecord:
         retry_at: when the next attempt starts, while up for retry.
         spared: how many failed attempts did not use up a retry.
         finished: when it reached its final state.
+        earlier: how many attempts it had made when the execution was last opened again; they use up no retry.
     """
 
     name: str
@@ -66,6 +68,7 @@ class TaskRecord:
     retry_at: datetime | None = None
     spared: int = 0
     finished: datetime | None = None
+    earlier: int = 0
 
     @property
     def attempt(self) -> int:
@@ -79,8 +82,25 @@ class TaskRecord:
 
     @property
     def error(self) -> TaskError | None:
-        """Why the last attempt failed, if it did."""
-        return self.attempts[-1].error if self.attempts else None
+        """Why the last attempt failed, if it did; None if it is to begin anew."""
+        return self.attempts[-1].error if self.attempt > self.earlier else None
+
+
+@frozen
+class Reopening:
+    """That an execution was opened again.
+
+    Args:
+        at: when.
+        by: who asked for it.
+        reason: why.
+        tasks: which tasks began anew.
+    """
+
+    at: datetime
+    by: str
+    reason: str
+    tasks: tuple[str, ...]
 
 
 @define
@@ -97,13 +117,14 @@ class ExecutionRecord:
         trigger: what caused it: `manual`, `schedule`, …
         scheduled_for: the scheduled instant it stands for, None when submitted by hand.
         definition: digest of the graph it runs on.
-        started: when its first tasks could run.
+        started: when its first tasks could run; when they last could, if it was opened again.
         finished: when it reached its final state.
         modified: when it last changed.
         reason: why it ended as it did, where that is not plain from its tasks.
         ending: what it will be once all is done, after it was told to end; None before.
         forced: whether its clean-up was told to end too.
         version: how many events it is the fold of.
+        reopenings: how often it was opened again after its end, by whom and why; oldest first.
     """
 
     id: str
@@ -122,6 +143,7 @@ class ExecutionRecord:
     ending: State | None = None
     forced: bool = False
     version: int = 0
+    reopenings: list[Reopening] = field(factory=list)
 
     @property
     def results(self) -> dict[str, Any]:
@@ -146,6 +168,8 @@ def submitted_record(event: ExecutionSubmitted) -> ExecutionRecord:
 
 def apply_event(record: ExecutionRecord, event: Event) -> None:
     """Fold one event into the record of its execution. Costs the same for 1 task as for 100,000.
+
+    An `ExecutionReopened` costs what it begins anew.
 
     Raises:
         CodecError: an event is missing before this one; the log has lost something.
@@ -178,8 +202,42 @@ def apply_event(record: ExecutionRecord, event: Event) -> None:
             record.state = event.state
             record.finished = event.at
             record.reason = event.reason
+        case ExecutionReopened():
+            record.state = State.NOTSTARTED
+            record.started = record.finished = None
+            record.reason = ""
+            record.ending = None
+            record.forced = False
+            record.reopenings.append(Reopening(event.at, event.by, event.reason, event.tasks))
+            for name in event.tasks:
+                _begin_anew(record.tasks[name], event)
         case _:
             raise CodecError(f"execution {record.id}: event {event.version} has no meaning here: {event.type}")
+
+
+def reopened_record(record: ExecutionRecord, event: ExecutionReopened) -> ExecutionRecord:
+    """Return the record of an execution that is opened again; the one it had at its end stays as it is."""
+    copy = evolve(
+        record,
+        tasks={
+            name: evolve(task, attempts=[evolve(attempt) for attempt in task.attempts])
+            for name, task in record.tasks.items()
+        },
+        reopenings=list(record.reopenings),
+    )
+    apply_event(copy, event)
+    return copy
+
+
+def _begin_anew(task: TaskRecord, event: Event) -> None:
+    _end_attempt(task, event, State.FAILED, None, "interrupted")  # where an internal error left one running
+    task.state = State.NOTSTARTED
+    task.result = None
+    task.reason = ""
+    task.retry_at = None
+    task.spared = 0
+    task.finished = None
+    task.earlier = task.attempt
 
 
 def _apply_task(task: TaskRecord, event: Event) -> None:

@@ -20,7 +20,7 @@ class State(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing follows."""
+        """Whether nothing follows, unless the execution is opened again."""
         return self in FINAL
 
 
@@ -43,6 +43,12 @@ EXECUTION_LEGAL: dict[State, frozenset[State]] = {
     State.FAILED: frozenset(),
     State.CANCELLED: frozenset(),
 }
+
+TASK_REOPENED: dict[State, frozenset[State]] = {state: frozenset({State.NOTSTARTED}) for state in State}
+"""What opening an execution again may do to a task. Only an internal error leaves one that is not final."""
+
+EXECUTION_REOPENED: dict[State, frozenset[State]] = {state: frozenset({State.NOTSTARTED}) for state in FINAL}
+"""What opening it again may do to an execution."""
 
 
 def check_transition(legal: dict[State, frozenset[State]], old: State, new: State, what: str) -> None:

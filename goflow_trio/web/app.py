@@ -23,6 +23,7 @@ from goflow_trio.errors import (
     StoreError,
     StoreUnavailable,
     UsageError,
+    WrongState,
 )
 from goflow_trio.web import api, docs, executions, stream
 from goflow_trio.web.answering import problem, respond
@@ -40,6 +41,7 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (UnsupportedBody, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (WrongState, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (EngineClosed, HTTPStatus.SERVICE_UNAVAILABLE),

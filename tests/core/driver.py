@@ -25,6 +25,7 @@ from goflow_trio.core.messages import (
 )
 from goflow_trio.core.plan import plan_job, plan_shape
 from goflow_trio.core.record import apply_event, fold
+from goflow_trio.core.rerun import tasks_to_rerun
 from tests.core.naive import FINAL, LEGAL
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -90,6 +91,16 @@ class Driver:
 
     def deadline(self):
         return self.report(DeadlineReached())
+
+    def reopen(self, start="failed", *, by="", reason="", **options):
+        """Open the execution again, which is over; it still has to be started."""
+        tasks = tasks_to_rerun(self.plan, self.record, start, **options)
+        before = deepcopy(self.record)
+        self.machine, step = ExecutionMachine.reopen(
+            self.plan, self.record, self.tick(), tasks=tasks, by=by, reason=reason
+        )
+        assert self.record == before, "a finished record stays as it is"
+        return self._take(step)
 
     def tick(self, seconds=1):
         self.now += timedelta(seconds=seconds)
@@ -185,7 +196,7 @@ class Driver:
         assert event.execution == "e1"
         assert event.job == self.job.name
         assert event.at == self.now
-        assert record.state not in FINAL, f"{event.type} after the end"
+        assert (record.state in FINAL) == (event.type == "execution.reopened"), f"{event.type} after the end"
         if not event.task:
             return
         task = record.tasks[event.task]

@@ -67,8 +67,11 @@ def is_cleanup(task):
     return task.rule == "allDone" and bool(task.upstream)
 
 
-def outcome_of(task, cuts):
-    """Return (final state, attempts) of a task that runs; `cuts` are the numbers of its attempts a crash cut."""
+def outcome_of(task, cuts, made=0):
+    """Return (final state, attempts) of a task that runs; `cuts` are the numbers of its attempts a crash cut.
+
+    `made` attempts of it had been made before the execution was opened again.
+    """
     used = interruptions = attempt = 0
     while True:
         attempt += 1
@@ -78,7 +81,7 @@ def outcome_of(task, cuts):
                 return "failed", attempt
             if task.idempotent:
                 continue
-        elif attempt > task.failures:
+        elif made + attempt > task.failures:
             return "successful", attempt
         used += 1
         if used > task.retries:
@@ -159,6 +162,12 @@ class Naive:
         for name in self.states:
             if self.to_end(name) and self.states[name] in {"notstarted", "upforretry"}:
                 self.states[name] = "cancelled"
+
+    def reopen(self, names):
+        self.started, self.ending, self.forced, self.ready = False, None, False, {}
+        for name in names:
+            self.states[name] = "notstarted"
+            self.used[name] = self.interruptions[name] = 0
 
     def crash(self):
         self.ready = {}
