@@ -107,6 +107,7 @@ class ExecutionMachine:
         self._unfinished = count
         self._failures: list[str] = []
         self._failed = 0
+        self._cancelled = 0
         self._ending: State | None = None
         self._ending_reason = ""
         self._forced = False
@@ -361,6 +362,7 @@ class ExecutionMachine:
         return self._ending is None or (task.is_cleanup and not self._forced and self.state is State.RUNNING)
 
     def _cancel(self, index: int, now: datetime) -> None:
+        self._cancelled += 1
         self._finish(
             index,
             State.CANCELLED,
@@ -440,6 +442,8 @@ class ExecutionMachine:
         if self._ending is not None:
             return self._ending, self._ending_reason
         if not self._failed:
+            if self._cancelled:  # what is left from before it was opened again
+                return State.CANCELLED, f"{self._cancelled} tasks are cancelled and did not run again"
             return State.SUCCESSFUL, ""
         more = self._failed - len(self._failures)
         names = ", ".join(self._failures) + (f" and {more} more" if more else "")
@@ -514,6 +518,7 @@ class ExecutionMachine:
                     _count(self._tallies[after], task.state)
             if task.state is State.FAILED:
                 self._note_failure(name)
+            self._cancelled += task.state is State.CANCELLED
 
 
 def _count(tally: Tally, state: State) -> None:

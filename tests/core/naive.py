@@ -109,7 +109,7 @@ def final_states(spec, cuts=()):
 
 def execution_state(states, ending=None):
     """Return how an execution ends whose tasks ended so."""
-    return ending or ("failed" if "failed" in states else "successful")
+    return ending or next((state for state in ("failed", "cancelled") if state in states), "successful")
 
 
 @define
