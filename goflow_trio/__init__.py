@@ -13,6 +13,7 @@ The layers, top to bottom; imports point down only:
 """
 
 from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_engine
+from goflow_trio.core.output import OutputPiece, OutputSlice
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import DefinitionError, GoflowError, NotFound, StoreError, UsageError
@@ -44,6 +45,8 @@ __all__ = [
     "Noop",
     "NotFound",
     "Operator",
+    "OutputPiece",
+    "OutputSlice",
     "Post",
     "Request",
     "State",

@@ -268,6 +268,25 @@ def decode_shape(data: bytes) -> Shape:
         raise CodecError(f"graph: {error}") from error
 
 
+def encode_block(start: int, marks: Sequence[tuple[int, int, int]], data: bytes | bytearray) -> bytes:
+    """Return the stored form of a block of output, see `core/output.py`."""
+    return seal((start, marks, bytes(data)))
+
+
+def decode_block(data: bytes, what: str) -> tuple[int, list[tuple[int, int, int]], bytes]:
+    """Return the offset, the marks and the bytes of a block of output.
+
+    Raises:
+        CodecError: the bytes are not what was written.
+    """
+    body = _rows(unseal(data, what), what)
+    try:
+        start, marks, printed = body
+        return int(start), [(int(first), int(at), int(stream)) for first, at, stream in marks], bytes(printed)
+    except (TypeError, ValueError) as error:
+        raise CodecError(f"{what}: {error}") from error
+
+
 def encode_mapping(values: Mapping[str, Any]) -> bytes:
     """Return a small mapping as bytes: claims, checkpoints, the state of a schedule."""
     return seal(dict(values))

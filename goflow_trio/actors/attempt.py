@@ -1,7 +1,8 @@
 """The task actor: runs one attempt of one task and reports how it ended. Lives from the attempt's start to its end.
 
 Whatever the work raises becomes data here, `SystemExit` and `KeyboardInterrupt` included; only trio's own cancellation
-passes. It decides nothing: whether to try again is the machine's question.
+passes. What the work prints and logs, and why it failed, goes to the output of the attempt. It decides nothing: whether
+to try again is the machine's question.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import trio
 from attrs import frozen
 
+from goflow_trio.actors.logs import current_output
+from goflow_trio.actors.outputs import AttemptOutput
 from goflow_trio.codec import storable
 from goflow_trio.core import limits
 from goflow_trio.core.messages import AttemptCancelled, AttemptFailed, AttemptSucceeded, Report, TaskError
+from goflow_trio.errors import GoflowError
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators.base import Prepared, call_operator
 
@@ -34,6 +39,7 @@ class Assignment:
         scope: cancel it to end the attempt.
         timeout: seconds the attempt may take, for the message; None is no limit of its own.
         limiter: counts the threads of synchronous work.
+        output: takes what the work prints; closed here.
     """
 
     work: Prepared
@@ -41,6 +47,7 @@ class Assignment:
     scope: trio.CancelScope
     timeout: float | None
     limiter: trio.CapacityLimiter
+    output: AttemptOutput
 
 
 async def run_attempt(
@@ -53,26 +60,42 @@ async def run_attempt(
         report: takes the outcome.
         keep_result: takes the result as it is, for the tasks downstream.
     """
+    try:
+        outcome = await _outcome(assignment, keep_result)
+    finally:
+        assignment.output.close()
+    report(outcome)
+
+
+async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], None]) -> Report:
     task, attempt = assignment.context.task, assignment.context.attempt
     scope = assignment.scope
+    current_output.set(assignment.output)  # for this trio task alone, and what it starts
     try:
         with scope:
             result = await call_operator(assignment.work, assignment.context, limiter=assignment.limiter)
             keep_result(task, result)
-            report(AttemptSucceeded(task, attempt, storable(result)))
-            return
+            return AttemptSucceeded(task, attempt, storable(result))
     except trio.Cancelled:
         raise
     except BaseException as error:  # whatever the work raises is its own affair
         if isinstance(error, BaseExceptionGroup) and error.subgroup(trio.Cancelled) is not None:
             raise
-        report(AttemptFailed(task, attempt, describe_error(error)))
-        return
+        failure = describe_error(error)
+        assignment.output.write(_last_words(error, failure), "error")
+        return AttemptFailed(task, attempt, failure)
     if trio.current_time() >= scope.deadline:
         message = f"it took longer than {assignment.timeout:g} s" if assignment.timeout else "its time was up"
-        report(AttemptFailed(task, attempt, TaskError("TimeoutError", message), TIMEOUT))
-    else:
-        report(AttemptCancelled(task, attempt))
+        assignment.output.write(f"TimeoutError: {message}\n", "error")
+        return AttemptFailed(task, attempt, TaskError("TimeoutError", message), TIMEOUT)
+    return AttemptCancelled(task, attempt)
+
+
+def _last_words(error: BaseException, failure: TaskError) -> str:
+    """Return what the output tells of a failure: where it happened, unless that is in an operator of ours."""
+    if isinstance(error, GoflowError) or not failure.traceback:  # a command has printed its reasons already
+        return f"{failure.type}: {failure.message.partition(chr(10))[0]}\n"
+    return failure.traceback
 
 
 def describe_error(error: BaseException) -> TaskError:
@@ -102,28 +125,27 @@ class Outlets:
     """What an operator may tell the world while it works, from the trio thread or any other.
 
     Args:
-        publish: takes the type's name and the payload; only called in the trio thread.
+        output: takes text and bytes.
+        publish: takes the type's name and the payload of what is only told live; only called in the trio thread.
         token: leads back to the trio thread.
         home: identifies the trio thread.
     """
 
+    output: AttemptOutput
     publish: Callable[[str, Mapping[str, Any]], None]
     token: trio.lowlevel.TrioToken
     home: int
 
     def log(self, text: str) -> None:
-        """Hand out lines of output."""
-        self._hand_over("task.output", {"text": _clean(str(text))[: limits.LOG_LINE_CHARS]})
+        """Write lines of text."""
+        text = str(text)
+        self.output.write(text if text.endswith("\n") else text + "\n", "log")
 
     def progress(self, done: float, total: float | None) -> None:
         """Hand out how far the work is."""
-        self._hand_over("task.progress", {"done": done, "total": total})
-
-    def _hand_over(self, kind: str, payload: Mapping[str, Any]) -> None:
+        payload = {"done": done, "total": total}
         if threading.get_ident() == self.home:
-            self.publish(kind, payload)
+            self.publish("task.progress", payload)
         else:
-            try:
-                self.token.run_sync_soon(self.publish, kind, payload)
-            except trio.RunFinishedError:  # an abandoned thread that outlived the engine has nobody to tell
-                return
+            with suppress(trio.RunFinishedError):  # an abandoned thread that outlived the engine has nobody to tell
+                self.token.run_sync_soon(self.publish, "task.progress", payload)

@@ -21,12 +21,15 @@ from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.groups import only_error
+from goflow_trio.actors.logs import task_logging
+from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
 from goflow_trio.actors.store import Store, open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.core import limits
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import CancelRequested, Event, ExecutionFinished, ScheduleStarted, ScheduleToggled
+from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.rerun import Start, tasks_to_rerun
@@ -123,13 +126,15 @@ class Engine:
         store: what is durable; for reading.
     """
 
-    def __init__(self, store: Store, environment: Environment, jobs: Mapping[str, Job], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, store: Store, environment: Environment, outputs: Outputs, jobs: Mapping[str, Job], nursery: trio.Nursery
+    ) -> None:
         self.jobs = MappingProxyType(dict(jobs))
         self.store = store
         self._environment = environment
         self._nursery = nursery
         self._plans = {name: plan_job(job) for name, job in jobs.items()}
-        self._world = Surroundings(store, environment, trio.CapacityLimiter(limits.OPERATOR_THREADS))
+        self._world = Surroundings(store, environment, trio.CapacityLimiter(limits.OPERATOR_THREADS), outputs)
         self._executions: dict[str, Execution] = {}
         self._admission = {name: _admission(job) for name, job in jobs.items()}
         scheduled = {name: job for name, job in jobs.items() if job.schedule is not None}
@@ -197,6 +202,39 @@ class Engine:
             before: only those submitted before this one (an id).
         """
         return await self.store.newest(job, state, limit, before)
+
+    async def output(
+        self,
+        execution_id: str,
+        task: str,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        tail: int | None = None,
+    ) -> OutputSlice:
+        """Return a part of what an attempt printed and logged, while it runs, afterwards, and after a restart.
+
+        Offsets count the bytes that were printed. Of a flood the first and the last MiB are kept: an offset in
+        between answers with what is kept after it.
+
+        Args:
+            execution_id: the execution.
+            task: the task's name.
+            attempt: which attempt, from 1; the last by default.
+            offset: where to begin.
+            limit: at most so many bytes; by default as many as are kept in one piece.
+            tail: instead of `offset`: the last so many bytes.
+
+        Raises:
+            UnknownExecution: there is none of this id.
+            UnknownTask: it has no such task.
+            UsageError: there was no such attempt, or a number is negative.
+        """
+        record = await self.find(execution_id)
+        if record is None:
+            raise UnknownExecution(f"no execution has the id {execution_id!r}")
+        return await self._world.outputs.read(record, task, attempt=attempt, offset=offset, limit=limit, tail=tail)
 
     @asynccontextmanager
     async def subscribe(
@@ -553,23 +591,27 @@ async def open_engine(
             await backend.aclose()
         raise
     failure: BaseException | None = None
+    outputs = Outputs(opened, world)
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(opened.run, name="store")
-            engine = Engine(opened, world, registered, nursery)
-            await engine._begin()  # opening an engine is this module's business
-            try:
-                yield engine
-            except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below, bare: a nursery would wrap it
-                failure = error
-            with trio.CancelScope(shield=True):
-                await engine._drain(grace)
-            opened.feed.close()
-            nursery.cancel_scope.cancel()
+        with task_logging():
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(opened.run, name="store")
+                nursery.start_soon(outputs.run, name="outputs")
+                engine = Engine(opened, world, outputs, registered, nursery)
+                await engine._begin()  # opening an engine is this module's business
+                try:
+                    yield engine
+                except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below: a nursery would wrap it
+                    failure = error
+                with trio.CancelScope(shield=True):
+                    await engine._drain(grace)
+                opened.feed.close()
+                nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = failure if isinstance(failure, Exception) else only_error(group)
-    finally:
-        await opened.close()  # noqa: ASYNC102  # it shields itself, with a time-out
+    finally:  # both shield themselves, with a time-out
+        await outputs.aclose()  # noqa: ASYNC102
+        await opened.close()  # noqa: ASYNC102
     if failure is not None:
         raise failure
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event, FeedReset
+from goflow_trio.core.messages import Event, FeedReset, TaskOutput
 from goflow_trio.errors import Overloaded
 
 if TYPE_CHECKING:
@@ -50,17 +50,23 @@ class Feed:
         self._base = 0  # place of self._events[0] among all events ever published here
         self._base_seq = seq  # every event in self._events came after this position
         self._bell = trio.Event()
+        self._output_chars = 0
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand out events that are durable, or live only; those take the position of the last durable one."""
         for event in events:
             if event.live_only:
                 event.seq = self.seq
+                self._output_chars += _output_chars(event)
             else:
                 self.seq = event.seq
         self._events.extend(events)
         surplus = len(self._events) - limits.FEED_EVENTS
-        if surplus > limits.FEED_EVENTS:  # trimmed in large steps, so that it costs nothing per event
+        floods = self._output_chars > limits.FEED_OUTPUT_CHARS
+        if floods:
+            surplus = max(surplus, len(self._events) // 2)
+        if surplus > limits.FEED_EVENTS or floods:  # trimmed in large steps, so that it costs nothing per event
+            self._output_chars -= sum(map(_output_chars, self._events[:surplus]))
             self._base += surplus
             self._base_seq = self._events[surplus - 1].seq
             del self._events[:surplus]
@@ -192,6 +198,10 @@ class Subscription:
         self._last_seq = events[-1].seq
         self._go_to(self._last_seq)
         return events
+
+
+def _output_chars(event: Event) -> int:
+    return len(event.text) if isinstance(event, TaskOutput) else 0
 
 
 def _filter(job: str | None, execution: str | None, types: Collection[str] | None) -> Callable[[Event], bool]:

@@ -12,6 +12,7 @@
 | `by-job/…`, `by-state/…`, `by-both/…` | the same order, by job, by state and by both; empty values |
 | `parts/<flipped id>/<version>/<n>` | parts of a snapshot too large for one value |
 | `definitions/<digest>` | a graph that executions run on |
+| `output/<execution>/<task>/<attempt>/<n>` | block `n` of what an attempt printed |
 | `idempotency/<job>/<digest of key>` | the execution a submit with that key stands for |
 """
 
@@ -104,6 +105,21 @@ def listing(job_name: str | None, state: str | None) -> str:
 def definition(digest: str) -> str:
     """Return the key of a graph."""
     return f"definitions/{digest}"
+
+
+def outputs(execution_id: str) -> str:
+    """Return the prefix of all that an execution printed."""
+    return f"output/{execution_id}/"
+
+
+def output(execution_id: str, task: str, attempt: int) -> str:
+    """Return the prefix of the blocks of what an attempt printed."""
+    return f"{outputs(execution_id)}{part(task)}/{attempt:06d}/"
+
+
+def output_block(execution_id: str, task: str, attempt: int, number: int) -> str:
+    """Return the key of one block of what an attempt printed."""
+    return f"{output(execution_id, task, attempt)}{number:010d}"
 
 
 def idempotency(job_name: str, key: str) -> str:

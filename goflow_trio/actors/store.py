@@ -95,6 +95,19 @@ class Store:
             await self.backend.put_if_absent(keys.definition(plan.digest), codec.encode_shape(plan.shape()))
             self._known_graphs.add(plan.digest)
 
+    async def keep_output(self, values: Mapping[str, bytes], stale: Sequence[str]) -> None:
+        """Write blocks of output and remove others. This happens beside the log, whose commits never wait for it.
+
+        Raises:
+            StoreUnavailable: the backend takes no writes now; try again later.
+        """
+        if self.problem is not None:
+            raise StoreUnavailable(self.problem)
+        if values:
+            await self.backend.put(values)
+        if stale:
+            await self.backend.delete(stale)
+
     async def graph(self, digest: str) -> Shape:
         """Return a graph that was kept.
 

@@ -18,6 +18,7 @@ from attrs import define, field
 
 from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
 from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.store import Store
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
@@ -46,12 +47,14 @@ class Surroundings:
         store: the store actor's door.
         environment: the clock.
         threads: counts the threads of synchronous operators.
+        outputs: takes what attempts print.
         operators: operators, looked at once, by identity of the task's definition.
     """
 
     store: Store
     environment: Environment
     threads: trio.CapacityLimiter
+    outputs: Outputs
     operators: dict[int, Prepared] = field(factory=dict)
 
     def prepared(self, task: Any) -> Prepared:
@@ -200,8 +203,9 @@ class Supervisor:
         scope = self._scopes[name] = trio.CancelScope()
         if task.timeout is not None:
             scope.deadline = trio.current_time() + task.timeout
-        outlets = Outlets(_Publisher(self, name, attempt), self._token, self._home)
         record = self.record
+        output = self._world.outputs.open(record.job, record.id, name, attempt)
+        outlets = Outlets(output, _Publisher(self, name, attempt), self._token, self._home)
         context = TaskContext(
             job=record.job,
             execution_id=record.id,
@@ -212,9 +216,10 @@ class Supervisor:
             scheduled_for=record.scheduled_for,
             deadline=min(scope.deadline, self.deadline),
             log=outlets.log,
+            write_output=output.write,
             report_progress=outlets.progress,
         )
-        assignment = Assignment(self._world.prepared(task), context, scope, task.timeout, self._world.threads)
+        assignment = Assignment(self._world.prepared(task), context, scope, task.timeout, self._world.threads, output)
         nursery.start_soon(run_attempt, assignment, self.send, self._results.__setitem__, name=f"task {name}")
 
     def _results_for(self, name: str) -> dict[str, Any]:

@@ -34,11 +34,32 @@ ERROR_CHARS: Final = 4_000
 TRACEBACK_CHARS: Final = 16_000
 """Longest kept traceback; its end is kept."""
 
-LOG_LINE_CHARS: Final = 16_000
-"""Longest line of live output."""
+OUTPUT_HEAD_BYTES: Final = 1024 * 1024
+"""How much of the beginning of an attempt's output is kept."""
+
+OUTPUT_TAIL_BYTES: Final = 1024 * 1024
+"""How much of the end of an attempt's output is kept, at least; up to one block more."""
+
+OUTPUT_BLOCK_BYTES: Final = 64 * 1024
+"""Size of the blocks that output is kept in."""
+
+OUTPUT_BLOCK_PIECES: Final = 1024
+"""Pieces (changes of stream or time) in one block; a block of many tiny pieces is full before its bytes are."""
+
+OUTPUT_BLOCKS: Final = 32
+"""Blocks of the beginning, and of the end; 16 are enough unless they are full of tiny pieces."""
+
+OUTPUT_EVENT_BYTES: Final = 8 * 1024
+"""Output that one live event carries; of a flood, the rest is left out and can be read by its offset."""
+
+OUTPUT_UNSAVED_BYTES: Final = 64 * 1024 * 1024
+"""Output of finished attempts that waits in memory for a store that does not take writes; the oldest is given up."""
 
 FEED_EVENTS: Final = 20_000
 """Events the feed holds in memory; a reader that falls further behind reads the store's log."""
+
+FEED_OUTPUT_CHARS: Final = 16_000_000
+"""Output in those events; past it, the older half of the events is only in the log."""
 
 SUBSCRIBERS: Final = 1_000
 """Subscriptions open at once."""

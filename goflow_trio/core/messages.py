@@ -258,11 +258,18 @@ class TaskCancelled(Event):
 
 @define
 class TaskOutput(Event):
-    """The work said something. Live only."""
+    """The work printed something. Live only.
+
+    Of a flood only a part is told: what is between `offset + size` of one event and `offset` of the next was left out,
+    and can be read from what is kept.
+    """
 
     type: ClassVar[str] = "task.output"
     live_only: ClassVar[bool] = True
-    text: str = ""
+    text: str = ""  # as it was printed, newlines included
+    stream: str = "log"  # one of `core.output.STREAMS`
+    offset: int = 0  # where it begins in the output of the attempt, in bytes
+    size: int = 0  # its bytes there
 
 
 @define

@@ -35,6 +35,7 @@ class TaskContext:
         deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
             time-out.
         log: writes a line to the task's output; safe to call from a worker thread.
+        write: writes bytes to the task's output as they are, see the method.
         progress: tells how far the work is, as (done, total); safe to call from a worker thread.
     """
 
@@ -50,6 +51,25 @@ class TaskContext:
     _report_progress: Callable[[float, float | None], None] = field(
         default=_ignore_progress, repr=False, eq=False, alias="report_progress"
     )
+    _write_output: Callable[[bytes | str, str], None] | None = field(
+        default=None, repr=False, eq=False, alias="write_output"
+    )
+
+    def write(self, data: bytes | str, stream: str = "stdout") -> None:
+        """Write to the task's output, as a program's own streams are: nothing is added, no newline either.
+
+        It returns at once, whatever is written: of a flood the first and the last part are kept. Safe to call from a
+        worker thread. On a context made by hand it calls `log`.
+
+        Args:
+            data: bytes of any kind, or text.
+            stream: `"stdout"`, `"stderr"`, `"log"` or `"error"`.
+        """
+        if self._write_output is not None:
+            self._write_output(data, stream)
+        else:
+            text = data if isinstance(data, str) else data.decode("utf-8", "replace")
+            self.log(text.removesuffix("\n"))
 
     def progress(self, done: float, total: float | None = None) -> None:
         """Tell how far the work is: `context.progress(3, 10)`. Safe to call from a worker thread."""

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 from goflow_trio.errors import CommandFailed, DefinitionError
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators import processes
-from goflow_trio.operators.output import Kept, Lines
+from goflow_trio.operators.output import Kept
 
 RESULT_HEAD = 64 * 1024
 """Bytes of the beginning of the standard output that the result keeps."""
@@ -147,7 +147,7 @@ class Command:
                 attributes `exit_code` (None if there is none), `signal` (a number or None) and `stderr_tail` tell more.
         """
         child = await self._start(context)
-        talk = _Conversation(child, self.stdin, context.log)
+        talk = _Conversation(child, self.stdin, context.write)
         forced = True
         try:
             async with trio.open_nursery() as nursery:
@@ -206,7 +206,7 @@ class _Conversation:
 
     child: processes.Child
     stdin: bytes | None
-    log: Callable[[str], None]
+    write: Callable[[bytes, str], None]
     output: Kept = field(factory=lambda: Kept(RESULT_HEAD, RESULT_TAIL), init=False)
     errors: Kept = field(factory=lambda: Kept(0, STDERR_TAIL), init=False)
     drained: trio.Event = field(factory=trio.Event, init=False)
@@ -217,8 +217,8 @@ class _Conversation:
         """Feed and read in tasks of a nursery."""
         if self.child.stdin is not None and self.stdin is not None:
             nursery.start_soon(self._feed, self.child.stdin, self.stdin, self._shield())
-        nursery.start_soon(self._pump, self.child.stdout, self.output, self._shield())
-        nursery.start_soon(self._pump, self.child.stderr, self.errors, self._shield())
+        nursery.start_soon(self._pump, self.child.stdout, "stdout", self.output, self._shield())
+        nursery.start_soon(self._pump, self.child.stderr, "stderr", self.errors, self._shield())
 
     def stop(self) -> None:
         """Leave the pipes as they are."""
@@ -240,19 +240,17 @@ class _Conversation:
                 except trio.BrokenResourceError:
                     return
 
-    async def _pump(self, stream: trio.lowlevel.FdStream, kept: Kept, scope: trio.CancelScope) -> None:
+    async def _pump(self, stream: trio.lowlevel.FdStream, name: str, kept: Kept, scope: trio.CancelScope) -> None:
         """Read a pipe to its end. The child never waits for more than this loop's turn."""
-        lines = Lines(self.log)
         with scope:
             try:
                 while data := await stream.receive_some(_CHUNK):
                     kept.feed(data)
-                    lines.feed(data)
+                    self.write(bytes(data), name)
             finally:
                 self._open -= 1
                 if not self._open:
                     self.drained.set()
-                lines.finish()
 
 
 def _exit_failure(name: str, code: int, stderr: str) -> CommandFailed:

@@ -1,18 +1,12 @@
-"""What a command prints: passed on as it comes, and a bounded part of it kept. No I/O, and nothing here can block.
+"""The part of what a command prints that becomes its result. No I/O, and nothing here can block.
 
 A command may print 10 GB, or 100 MB without a newline, or bytes that are no text. Whatever it does, `Kept` holds at
-most `head + 2 * tail` bytes, and `Lines` at most one `LINE_CAP`.
+most `head + 2 * tail` bytes. (What is kept as the *output* of an attempt is another, larger part: `core/output.py`.)
 """
 
 from __future__ import annotations
 
-import codecs
-from collections.abc import Callable
-
 from attrs import define, field
-
-LINE_CAP = 64 * 1024
-"""Characters of an unfinished line after which it is passed on in pieces."""
 
 
 @define
@@ -53,37 +47,3 @@ class Kept:
             return (self._first + last).decode("utf-8", "replace")
         first = self._first.decode("utf-8", "replace")
         return f"{first}\n[... {self.dropped:,} bytes dropped ...]\n{last.decode('utf-8', 'replace')}"
-
-
-@define
-class Lines:
-    """Passes a stream on to `log`, whole lines at a time.
-
-    One call of `log` carries all the lines that came together, without the last newline: a flood of short lines
-    would otherwise cost a call for every two bytes. A line over `LINE_CAP` is passed on in pieces.
-    """
-
-    log: Callable[[str], None]
-    _pending: str = field(default="", init=False)
-    _decoder: codecs.IncrementalDecoder = field(
-        factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"), init=False, repr=False
-    )
-
-    def feed(self, data: bytes) -> None:
-        """Take the next bytes of the stream."""
-        lines, newline, rest = self._decoder.decode(data).rpartition("\n")
-        if newline:
-            self.log(self._pending + lines)
-            self._pending = rest
-        else:
-            self._pending += rest
-        if len(self._pending) >= LINE_CAP:
-            self.log(self._pending)
-            self._pending = ""
-
-    def finish(self) -> None:
-        """Pass on what came after the last newline. The stream is over."""
-        rest = self._pending + self._decoder.decode(b"", final=True)
-        self._pending = ""
-        if rest:
-            self.log(rest)

@@ -131,3 +131,13 @@ async def test_subscriptions_are_bounded(feed, monkeypatch):
     with feed.subscribe():
         assert feed.subscribers == 1
     assert feed.subscribers == 0
+
+
+async def test_output_in_memory_is_bounded_by_its_size(log, feed, autojump_clock, monkeypatch):
+    monkeypatch.setattr(limits, "FEED_OUTPUT_CHARS", 1000)
+    with feed.subscribe() as reader:
+        for _ in range(100):
+            feed.publish([TaskOutput(NOW, "a", "x", 0, "t", 1, text="x" * 100)])
+            assert sum(len(event.text) for event in feed._events) == feed._output_chars <= 1000
+        log.write(feed, 1)
+        assert (await reader.receive_batch())[-1] is log.events[0]

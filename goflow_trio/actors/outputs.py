@@ -1,0 +1,429 @@
+"""What attempts print, on its way to whoever watches and to the store. The only writer of `output/` keys.
+
+An operator, or a thread of one, writes into its `AttemptOutput` and never waits: that is a bounded piece of memory
+(`core/output.py`). One actor (`Outputs.run`) looks after all of them. It tells the feed what is new, a few times a
+second for each attempt however much is printed, and puts blocks into the store in bounded batches beside the log's
+commits, which never wait for them. So a flood costs its own memory and a write now and then, whatever its size.
+
+Output is not part of the log: a kill of the server loses what was printed in the last second (of a flood past its first
+part, the last seconds), never a state. When the engine closes, all is written.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+
+import trio
+
+from goflow_trio import codec
+from goflow_trio.actors import keys
+from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.store import Store
+from goflow_trio.core import limits
+from goflow_trio.core.messages import TaskOutput
+from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, locate, milliseconds
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UnknownTask, UsageError
+
+logger = logging.getLogger("goflow_trio.outputs")
+
+PACE = 0.1
+"""Seconds between two live events of one attempt, at least."""
+
+KEEP = 0.5
+"""Seconds that output gathers before it is put into the store."""
+
+KEEP_TAIL = 5.0
+"""The same for what comes after the first part: it may be dropped again before it is ever read."""
+
+CLOSING = 5.0
+"""Seconds that writing what is left may take when the engine closes."""
+
+_BATCH_BYTES = 256 * 1024
+_BATCH_BLOCKS = 256
+_EVENT_PIECES = 16
+_RETRY_SECONDS = 1.0
+_STREAM = {name: place for place, name in enumerate(STREAMS)}
+
+Key = tuple[str, str, int]
+"""Execution, task and attempt."""
+
+
+class AttemptOutput:
+    """Takes what one attempt prints, from any thread. What comes after `close` is nobody's, and dropped."""
+
+    __slots__ = (
+        "_outputs",
+        "_tail_at",
+        "announced",
+        "closed",
+        "job",
+        "kept",
+        "key",
+        "lock",
+        "noted",
+    )
+
+    def __init__(self, outputs: Outputs, job: str, key: Key) -> None:
+        self._outputs = outputs
+        self.job = job
+        self.key = key
+        self.kept: KeptOutput | None = None  # most attempts print nothing
+        self.lock = threading.Lock()
+        self.closed = False
+        self.noted = False
+        self.announced = 0
+        self._tail_at = 0.0
+
+    def write(self, data: bytes | str, stream: str = "stdout") -> None:
+        """Take the next bytes.
+
+        Args:
+            data: bytes, or text that is kept as UTF-8.
+            stream: one of `STREAMS`.
+        """
+        if isinstance(data, str):
+            data = data.encode("utf-8", "backslashreplace")
+        place = _STREAM[stream]
+        at = self._outputs.moment()
+        with self.lock:
+            if self.closed or not data:
+                return
+            if self.kept is None:
+                self.kept = KeptOutput()
+            self.kept.write(data, place, at)
+        self._outputs.note(self)
+
+    def close(self) -> None:
+        """Say that the attempt is over. What it printed is announced before its end is."""
+        with self.lock:
+            self.closed = True
+        self._outputs.closed(self)
+
+    def due(self, now: float) -> Iterator[Block]:
+        """Give the blocks to be put into the store now; the lock is held."""
+        if self.kept is None:
+            return
+        yield from (block for block in self.kept.head if block.dirty)
+        if self.closed or now - self._tail_at >= KEEP_TAIL:
+            self._tail_at = now
+            yield from (block for block in self.kept.tail if block.dirty)
+
+    def is_kept(self) -> bool:
+        """Whether the store has all of it; the lock is held."""
+        return self.kept is None or not (self.kept.dropped or any(block.dirty for block in self.kept.blocks))
+
+
+class Outputs:
+    """All outputs of an engine: the actor that looks after them, and reads.
+
+    Args:
+        store: takes the blocks and has the feed.
+        environment: the clock.
+    """
+
+    def __init__(self, store: Store, environment: Environment) -> None:
+        self._store = store
+        self._environment = environment
+        self._open: dict[Key, AttemptOutput] = {}  # whatever the store does not have yet
+        self._noted: deque[AttemptOutput] = deque()
+        self._unkept: dict[AttemptOutput, None] = {}
+        self._bell = trio.Event()
+        self._keep_bell = trio.Event()
+        self._home = threading.get_ident()
+        self._token = trio.lowlevel.current_trio_token()
+        self._last_moment = 0
+
+    # Writing ----------------------------------------------------------------------------------------
+
+    def open(self, job: str, execution: str, task: str, attempt: int) -> AttemptOutput:
+        """Begin the output of an attempt."""
+        key = (execution, task, attempt)
+        output = self._open[key] = AttemptOutput(self, job, key)
+        return output
+
+    def moment(self) -> int:
+        """Return the wall clock in milliseconds; for a thread on a virtual clock, the last that was asked for."""
+        if threading.get_ident() == self._home:
+            self._last_moment = milliseconds(self._environment.now())
+            return self._last_moment
+        try:
+            return milliseconds(self._environment.now())
+        except RuntimeError:  # trio's clock is asked outside of trio
+            return self._last_moment
+
+    def note(self, output: AttemptOutput) -> None:
+        """Remember that there is something new; from any thread."""
+        if output.noted:
+            return
+        output.noted = True
+        self._noted.append(output)
+        if threading.get_ident() == self._home:
+            self._bell.set()
+        else:
+            with suppress(trio.RunFinishedError):  # an abandoned thread that outlived the engine
+                self._token.run_sync_soon(self._ring, idempotent=True)
+
+    def _ring(self) -> None:
+        self._bell.set()
+
+    def closed(self, output: AttemptOutput) -> None:
+        """Announce the last words of an attempt."""
+        if output.kept is None:
+            self._open.pop(output.key, None)
+        else:
+            self._announce(output)
+            self._unkept[output] = None
+            self._keep_bell.set()
+
+    # The actor --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Announce and keep what is printed, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._announce_all, name="output, live")
+            nursery.start_soon(self._keep_all, name="output, kept")
+
+    async def _announce_all(self) -> None:
+        while True:
+            await self._bell.wait()
+            self._bell = trio.Event()
+            while self._noted:
+                output = self._noted.popleft()
+                output.noted = False
+                self._announce(output)
+                self._unkept[output] = None
+            self._keep_bell.set()
+            await trio.sleep(PACE)
+
+    def _announce(self, output: AttemptOutput) -> None:
+        """Publish what came since the last time, at most so much of it; an event's offset tells what is left out."""
+        events = []
+        now = self._environment.now()
+        execution, task, attempt = output.key
+        with output.lock:
+            kept = output.kept
+            if kept is None or kept.total == output.announced:
+                return
+            begin = max(output.announced, kept.total - limits.OUTPUT_EVENT_BYTES, kept.ranges()[-1][0])
+            blocks = kept.touched(begin, kept.total)
+            pieces = [piece for block in blocks for piece in block.pieces(begin, kept.total)][-_EVENT_PIECES:]
+            for piece in pieces:
+                data = _bytes(blocks, piece.offset, piece.offset + piece.size)
+                whole = len(data) if output.closed or piece is not pieces[-1] else _whole_characters(data)
+                output.announced = piece.offset + whole
+                if whole:
+                    text = data[:whole].decode("utf-8", "replace")
+                    events.append(
+                        TaskOutput(
+                            now,
+                            output.job,
+                            execution,
+                            task=task,
+                            attempt=attempt,
+                            text=text,
+                            stream=piece.stream,
+                            offset=piece.offset,
+                            size=whole,
+                        )
+                    )
+        self._store.feed.publish(events)
+
+    async def _keep_all(self) -> None:
+        while True:
+            await self._keep_bell.wait()
+            self._keep_bell = trio.Event()
+            while self._unkept:
+                await trio.sleep(KEEP)
+                try:
+                    await self._keep_round()
+                except StoreUnavailable:  # the store actor says so, once for all
+                    self._give_up_oldest()
+                    await trio.sleep(_RETRY_SECONDS)
+                except StoreError:
+                    logger.warning("output of tasks cannot be kept", exc_info=True)
+                    await trio.sleep(_RETRY_SECONDS)
+
+    async def _keep_round(self) -> None:
+        """Put what is due into the store, in batches."""
+        todo: deque[tuple[AttemptOutput, Block]] = deque()
+        stale: list[str] = []
+        now = trio.current_time()
+        for output in self._unkept:
+            with output.lock:
+                todo.extend((output, block) for block in output.due(now))
+                if output.kept is not None:
+                    stale += [keys.output_block(*output.key, number) for number in output.kept.dropped]
+                    output.kept.dropped.clear()
+        await self._store.keep_output({}, stale)
+        while todo:
+            await self._keep_batch(todo)
+        for output in list(self._unkept):
+            self._forget_if_kept(output)
+
+    async def _keep_batch(self, todo: deque[tuple[AttemptOutput, Block]]) -> None:
+        values: dict[str, bytes] = {}
+        batch: list[tuple[AttemptOutput, Block]] = []
+        size = 0
+        while todo and size < _BATCH_BYTES and len(batch) < _BATCH_BLOCKS:
+            output, block = todo.popleft()
+            with output.lock:
+                if block.dirty and block.data is not None:  # not dropped meanwhile
+                    value = codec.encode_block(block.start, block.marks, block.data)
+                    values[keys.output_block(*output.key, block.number)] = value
+                    size += len(value)
+                    block.dirty, block.stored = False, True  # a block that is dropped from now on is removed
+                    batch.append((output, block))
+        try:
+            await self._store.keep_output(values, ())
+        except BaseException:
+            for _, block in batch:
+                block.dirty = True
+            raise
+        for output, block in batch:
+            with output.lock:
+                if block.is_full and not block.dirty:
+                    block.data = None
+
+    def _forget_if_kept(self, output: AttemptOutput) -> None:
+        with output.lock:
+            if not output.is_kept():
+                return
+        self._unkept.pop(output, None)
+        if output.closed:
+            self._open.pop(output.key, None)
+
+    def _give_up_oldest(self) -> None:
+        """Bound what waits for a store that does not take writes."""
+        waiting = [output for output in self._open.values() if output.closed and output.kept is not None]
+        surplus = sum(output.kept.memory for output in waiting if output.kept) - limits.OUTPUT_UNSAVED_BYTES
+        for output in waiting:
+            if surplus <= 0:
+                return
+            assert output.kept is not None
+            surplus -= output.kept.memory
+            logger.warning("task %s of execution %s: its output is given up, the store is full", *output.key[1::-1])
+            self._open.pop(output.key, None)
+            self._unkept.pop(output, None)
+
+    async def aclose(self) -> None:
+        """Put what is left into the store, for a moment at most; the actor must have ended."""
+        with trio.move_on_after(CLOSING, shield=True) as scope:
+            for output in list(self._open.values()):
+                with output.lock:
+                    output.closed = True
+                self._unkept[output] = None
+            try:
+                await self._keep_round()
+            except StoreError:
+                logger.warning("the last output of tasks could not be kept", exc_info=True)
+        if scope.cancelled_caught:
+            logger.warning("the last output of tasks was not kept: the store took over %g s", CLOSING)
+
+    # Reading ----------------------------------------------------------------------------------------
+
+    async def read(
+        self,
+        record: ExecutionRecord,
+        task: str,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        tail: int | None = None,
+    ) -> OutputSlice:
+        """Return a part of what an attempt printed, see `Engine.output`."""
+        number = _attempt(record, task, attempt)
+        key = (record.id, task, number)
+        output = self._open.get(key)
+        if output is not None:
+            return await self._read_open(output, offset, limit, tail)
+        kept = KeptOutput()
+        if number:
+            rows = await self._store.backend.scan(keys.output(*key))
+            kept = KeptOutput(_decoded(rows))
+        begin, end = locate(kept.ranges(), kept.total, offset, limit, tail)
+        is_over = record.tasks[task].state.is_final or number < record.tasks[task].attempt or _ended(record, task)
+        return OutputSlice(
+            number, begin, kept.total, kept.ranges(), is_over, *_cut(kept.touched(begin, end), begin, end)
+        )
+
+    async def _read_open(self, output: AttemptOutput, offset: int, limit: int | None, tail: int | None) -> OutputSlice:
+        """Read what is in memory, and fetch the blocks that the store has taken over already."""
+        with output.lock:
+            kept = output.kept or KeptOutput()
+            finished, total, ranges = output.closed, kept.total, kept.ranges()
+            begin, end = locate(ranges, total, offset, limit, tail)
+            blocks = [
+                Block(block.number, block.start, list(block.marks), block.data and bytes(block.data), block.size)
+                for block in kept.touched(begin, end)
+            ]
+        missing = {keys.output_block(*output.key, block.number): block for block in blocks if block.data is None}
+        found = await self._store.backend.get_many(list(missing)) if missing else {}
+        for name, block in missing.items():
+            if name in found:
+                block.data = codec.decode_block(found[name], name)[2][: block.size]
+        gone = [block.end for block in blocks if block.data is None]  # dropped meanwhile: begin after it
+        if gone:
+            begin = min(max(gone), end)
+            blocks = [block for block in blocks if block.start >= begin]
+        else:
+            await trio.lowlevel.checkpoint()
+        return OutputSlice(output.key[2], begin, total, ranges, finished, *_cut(blocks, begin, end))
+
+
+def _attempt(record: ExecutionRecord, task: str, attempt: int | None) -> int:
+    """Return the number of the attempt that is asked for, the last by default."""
+    if task not in record.tasks:
+        raise UnknownTask(f"execution {record.id} of job {record.job!r} has no task {task!r}")
+    last = record.tasks[task].attempt
+    if attempt is None:
+        return last
+    if not 1 <= attempt <= last:
+        has = f"its attempts are 1 to {last}" if last else "it has not run yet"
+        raise UsageError(f"task {task!r} has no attempt {attempt}; {has}")
+    return attempt
+
+
+def _ended(record: ExecutionRecord, task: str) -> bool:
+    attempts = record.tasks[task].attempts
+    return bool(attempts) and attempts[-1].finished is not None
+
+
+def _decoded(rows: Iterable[tuple[str, bytes]]) -> Iterator[Block]:
+    """Give the blocks that the store has; one that is damaged is missing, as if it had been dropped."""
+    for key, value in rows:
+        try:
+            start, marks, data = codec.decode_block(value, key)
+        except CodecError as error:
+            logger.warning("a part of a task's output is lost: %s", error)
+            continue
+        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), stored=True)
+
+
+def _bytes(blocks: list[Block], begin: int, end: int) -> bytes:
+    """Join the bytes between two offsets."""
+    return b"".join(
+        block.data[max(0, begin - block.start) : max(0, end - block.start)] for block in blocks if block.data
+    )
+
+
+def _cut(blocks: list[Block], begin: int, end: int) -> tuple[bytes, tuple[OutputPiece, ...]]:
+    """Cut the bytes between two offsets out of blocks, and their pieces."""
+    return _bytes(blocks, begin, end), tuple(piece for block in blocks for piece in block.pieces(begin, end))
+
+
+def _whole_characters(data: bytes) -> int:
+    """Return how many bytes to take so that no UTF-8 character is cut at the end."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:  # the first of a character of 2 to 4 bytes  # noqa: PLR2004
+            needs = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+            return len(data) - back if back < needs else len(data)
+        if byte < 0x80:  # noqa: PLR2004
+            break
+    return len(data)

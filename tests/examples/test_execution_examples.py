@@ -1,0 +1,22 @@
+"""The examples about executions: what they print, how they end, what they wait for."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+FOLDER = Path(__file__).parents[2] / "examples"
+
+
+def run(name):
+    command = [sys.executable, "-W", "error", str(FOLDER / f"{name}.py")]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+
+
+def test_task_output():
+    lines = run("task_output")
+    assert any(line.startswith("live: python log a line of my own") for line in lines)
+    assert any(line.endswith("error: ValueError: and why it failed") for line in lines)
+    assert lines[-1].startswith("5000008 bytes printed, kept ((0, 1048576), ")
+    assert lines[-1].endswith("the last ten: ..........")
