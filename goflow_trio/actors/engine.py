@@ -7,7 +7,7 @@ in the store to be resumed by the next engine that opens it. A fault in one exec
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import MappingProxyType
@@ -18,12 +18,14 @@ from attrs import frozen
 
 from goflow_trio import codec
 from goflow_trio.actors import keys
+from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.logs import task_logging
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
+from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.store import Store, open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.core import limits
@@ -259,6 +261,18 @@ class Engine:
         with self.store.feed.subscribe(job=job, execution=execution, types=types, after=after) as subscription:
             yield subscription
 
+    async def stats(self, job: str, limit: int = limits.LIST_EXECUTIONS) -> JobStatistics:
+        """Return what the latest executions of a job say together: counts, durations, success rate.
+
+        Args:
+            job: the job's name.
+            limit: of at most so many executions.
+
+        Raises:
+            UnknownJob: no such job.
+        """
+        return job_statistics(await self.newest(self.job(job).name, limit=limit))
+
     # Running ---------------------------------------------------------------------------------------
 
     async def submit(
@@ -280,6 +294,28 @@ class Engine:
             EngineClosed: the engine is shutting down.
         """
         return await self._submit(job, params, idempotency_key=idempotency_key)
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[Execution]:
+        """Run many jobs at the price of few commits. Returns once all executions are durable.
+
+        All are checked before any is submitted. If the store stops meanwhile, some may come to be; idempotency keys
+        make trying again safe.
+
+        Args:
+            submissions: what to run, in order.
+
+        Returns:
+            The executions, in the same order.
+
+        Raises:
+            UnknownJob: there is no such job; nothing was submitted. Else as `submit`.
+        """
+        for submission in submissions:
+            _merged_params(self.job(submission.job), submission.params)
+        self._check_open(len(submissions))
+        return await submit_all(
+            lambda one: self.submit(one.job, one.params, idempotency_key=one.idempotency_key), submissions
+        )
 
     async def _submit(
         self,
@@ -433,12 +469,12 @@ class Engine:
             raise EngineClosed("the engine shut down before the retry was durable; ask for it again")
         return execution
 
-    def _check_open(self) -> None:
+    def _check_open(self, more: int = 1) -> None:
         if self._closing:
             raise EngineClosed("the engine is shutting down and takes no more work")
         if self.store.problem is not None:
             raise StoreUnavailable(f"the store does not take writes now: {self.store.problem}")
-        if len(self._executions) >= limits.ACTIVE_EXECUTIONS:
+        if len(self._executions) + more > limits.ACTIVE_EXECUTIONS:
             raise Overloaded(f"{limits.ACTIVE_EXECUTIONS} executions are unfinished, which is the limit; try later")
 
     # Schedules -------------------------------------------------------------------------------------

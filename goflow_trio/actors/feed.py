@@ -8,6 +8,7 @@ the log too is told so by a `FeedReset`. So no reader has a queue that could gro
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -38,12 +39,19 @@ class Feed:
         read_log: reads older events from the store.
         now: the wall clock, to date a reset.
         seq: position of the last event that was written before this feed existed.
+
+    Attributes:
+        seq: position of the last event that was published.
+        closed: whether it was closed.
+        subscribers: how many subscriptions are open.
+        counts: how many events of each type and job were published, and of each state where the event has one.
     """
 
     def __init__(self, read_log: ReadLog, now: Callable[[], datetime], seq: int) -> None:
         self.seq = seq
         self.closed = False
         self.subscribers = 0
+        self.counts: Counter[tuple[str, str, str]] = Counter()
         self._read_log = read_log
         self._now = now
         self._events: list[Event] = []
@@ -60,6 +68,7 @@ class Feed:
                 self._output_chars += _output_chars(event)
             else:
                 self.seq = event.seq
+            self.counts[event.type, event.job, getattr(event, "state", "")] += 1
         self._events.extend(events)
         surplus = len(self._events) - limits.FEED_EVENTS
         floods = self._output_chars > limits.FEED_OUTPUT_CHARS

@@ -85,6 +85,9 @@ LIST_EXECUTIONS: Final = 1_000
 BODY_BYTES: Final = 1024 * 1024
 """Largest body of a request."""
 
+BATCH: Final = 1_000
+"""Executions one request may submit."""
+
 JSON_DEPTH: Final = 64
 """How deep the JSON in a request may be nested."""
 

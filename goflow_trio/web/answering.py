@@ -1,17 +1,28 @@
-"""Makes responses: of an answer, in the form its route declares, and of an error."""
+"""Makes responses: of an answer, in the form its route declares, and of an error.
+
+What is read again and again costs little: a JSON answer to a GET has an `ETag`, and whoever sends it back in
+`If-None-Match` gets a 304 without a body while nothing changed. Large bodies are compressed for who takes gzip.
+"""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import AsyncIterator
+from functools import partial
+from hashlib import blake2b
 from http import HTTPStatus
 
-from quart import Response
+import trio
+from quart import Response, request
 
 from goflow_trio.web import shapes, wire
 from goflow_trio.web.routes import EVENT_STREAM, JSON, Answer, Route
 
 PROBLEM = "application/problem+json"
 _CHARSET = "; charset=utf-8"
+_COMPRESS_BYTES = 4 * 1024
+_THREAD_BYTES = 64 * 1024
+_compress = partial(gzip.compress, compresslevel=3, mtime=0)
 
 
 async def respond(answer: Answer, route: Route) -> Response:
@@ -20,9 +31,27 @@ async def respond(answer: Answer, route: Route) -> Response:
     if isinstance(body, AsyncIterator):
         headers = {"Cache-Control": "no-cache", **answer.headers}
         return Response(body, answer.status, headers, content_type=EVENT_STREAM)
-    if route.content_type != JSON and isinstance(body, (str, bytes)):
-        return Response(body, answer.status, answer.headers, content_type=route.content_type + _CHARSET)
-    return Response(wire.encode(body), answer.status, answer.headers, content_type=JSON + _CHARSET)
+    if isinstance(body, (str, bytes)):
+        content_type = route.content_type + (_CHARSET if route.content_type.startswith("text/") else "")
+        return Response(body, answer.status, answer.headers, content_type=content_type)
+    data = wire.encode(body)
+    response = Response(data, answer.status, answer.headers, content_type=JSON + _CHARSET)
+    if route.method == "GET" and answer.status == HTTPStatus.OK and route.role != "open":
+        # Weak: the same for the compressed form.
+        tag = blake2b(data, digest_size=12).hexdigest()
+        response.set_etag(tag, weak=True)
+        if request.if_none_match.contains_weak(tag):
+            response.status_code = HTTPStatus.NOT_MODIFIED
+            response.set_data(b"")
+            del response.headers["Content-Length"], response.headers["Content-Type"]
+            return response
+    if len(data) >= _COMPRESS_BYTES:
+        response.vary.add("Accept-Encoding")
+        if request.accept_encodings["gzip"] > 0:
+            large = len(data) >= _THREAD_BYTES
+            response.set_data(await trio.to_thread.run_sync(_compress, data) if large else _compress(data))
+            response.headers["Content-Encoding"] = "gzip"
+    return response
 
 
 def problem(

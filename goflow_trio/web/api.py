@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
+from goflow_trio.core import limits
 from goflow_trio.errors import UnknownJob
 from goflow_trio.web import shapes, wire
 from goflow_trio.web.routes import Answer, Headers, Routes
@@ -56,6 +57,20 @@ async def next_instants(engine: Engine, job: str, query: HowMany) -> shapes.Upco
     return shapes.Upcoming(job, engine.is_active(job), [wire.instant(at) for at in instants])
 
 
+class StatsRange(Struct):
+    """Which executions count."""
+
+    limit: Annotated[int, Meta(ge=1, le=limits.LIST_EXECUTIONS, description="the latest so many executions count")] = (
+        100
+    )
+
+
+@routes.get("/api/jobs/{job}/stats", errors=[404])
+async def job_stats(engine: Engine, job: str, query: StatsRange) -> shapes.Stats:
+    """A job's latest executions together: counts, durations, success rate, also of each task."""
+    return wire.stats(job, await engine.stats(job, query.limit))
+
+
 class Submission(Struct, forbid_unknown_fields=True):
     """What a submit may say."""
 
@@ -80,7 +95,7 @@ async def submit(
         execution = await engine.submit(job, params, idempotency_key=headers.idempotency_key)
     except UnknownJob:
         return Answer(shapes.Submitted(job, success=False, submitted=""), 404)
-    return shapes.Submitted(job, success=True, submitted=wire.instant(execution.record.submitted), id=execution.id)
+    return wire.submitted(execution.record)
 
 
 @routes.post("/api/jobs/{job}/toggle", also={404: shapes.Toggled})

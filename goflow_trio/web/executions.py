@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
 
+from goflow_trio.actors.batch import Submission
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
 from goflow_trio.errors import UnknownExecution
@@ -43,6 +44,28 @@ async def list_executions(engine: Engine, query: Page) -> shapes.Executions:
     if query.limit is not None:
         answer.next = records[-1].id if len(records) == limit else None
     return answer
+
+
+class BatchEntry(Struct, forbid_unknown_fields=True, rename="camel"):
+    """One submit of a batch."""
+
+    job: str
+    params: dict[str, Any] | None = None
+    idempotency_key: str | None = None
+
+
+@routes.post("/api/executions", errors=[404, 422])
+async def submit_batch(
+    engine: Engine, body: Annotated[list[BatchEntry], Meta(max_length=limits.BATCH)]
+) -> shapes.Batch:
+    """Submit many executions at once, of one job or several.
+
+    They share their commits, so this is the way to submit in bulk. Nothing is submitted if one of them cannot be. A 2xx
+    means that all are durable; after a 503 some may be, and idempotency keys make trying again safe.
+    """
+    submissions = [Submission(entry.job, entry.params, entry.idempotency_key) for entry in body]
+    begun = await engine.submit_many(submissions)
+    return shapes.Batch([wire.submitted(execution.record) for execution in begun])
 
 
 @routes.get("/api/jobruns")

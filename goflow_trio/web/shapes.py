@@ -205,6 +205,47 @@ class JobRuns(Struct):
     jobruns: list[JobRun]
 
 
+class Batch(Struct):
+    """What a batch of submits began, in its order."""
+
+    executions: list[Submitted]
+
+
+class Durations(Struct):
+    """How long something took, in seconds; percentiles are values that occurred."""
+
+    count: int
+    mean: float
+    median: float
+    p95: float
+    longest: float
+
+
+class TaskStats(Struct):
+    """One task over several executions. `durations` are those of its successful tries."""
+
+    states: dict[State, int]
+    attempts: int
+    retried: int
+    durations: Durations | None
+
+
+class Stats(Struct, rename="camel"):
+    """The latest executions of a job together.
+
+    `successRate` is the share of successful ones among those that succeeded or failed; `durations` are those of the
+    successful ones.
+    """
+
+    job: str
+    executions: int
+    oldest: Maybe
+    states: dict[State, int]
+    success_rate: float | None
+    durations: Durations | None
+    tasks: dict[str, TaskStats]
+
+
 class Receipt(Struct):
     """What a cancel ended, once nothing of it is left running."""
 

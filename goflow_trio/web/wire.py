@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from goflow_trio.actors.statistics import Durations, JobStatistics
 from goflow_trio.core.messages import Event, TaskError
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.jobs.job import Job
@@ -65,6 +66,11 @@ def job_details(job: Job, *, active: bool) -> shapes.JobDetails:
         tags=list(job.tags),
         params=plain(dict(job.params)),
     )
+
+
+def submitted(record: ExecutionRecord) -> shapes.Submitted:
+    """Return the answer to a submit."""
+    return shapes.Submitted(record.job, success=True, submitted=instant(record.submitted), id=record.id)
 
 
 def execution(record: ExecutionRecord) -> shapes.Execution:
@@ -136,6 +142,28 @@ def job_run(record: ExecutionRecord) -> shapes.JobRun:
     """Return an execution as Goflow's deprecated `/api/jobruns` gives it, task names sorted."""
     states = {name: task.state for name, task in sorted(record.tasks.items())}
     return shapes.JobRun(record.job, instant(record.submitted), shapes.RunState(record.state, shapes.RunTasks(states)))
+
+
+def stats(job: str, found: JobStatistics) -> shapes.Stats:
+    """Return the statistics of a job."""
+    return shapes.Stats(
+        job=job,
+        executions=found.executions,
+        oldest=timestamp(found.oldest),
+        states=dict(found.states),
+        success_rate=found.success_rate,
+        durations=_durations(found.durations),
+        tasks={
+            name: shapes.TaskStats(dict(task.states), task.attempts, task.retried, _durations(task.durations))
+            for name, task in found.tasks.items()
+        },
+    )
+
+
+def _durations(found: Durations | None) -> shapes.Durations | None:
+    if found is None:
+        return None
+    return shapes.Durations(found.count, found.mean, found.median, found.p95, found.longest)
 
 
 def event(fact: Event) -> dict[str, Any]:
