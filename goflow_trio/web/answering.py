@@ -28,6 +28,8 @@ _compress = partial(gzip.compress, compresslevel=3, mtime=0)
 async def respond(answer: Answer, route: Route) -> Response:
     """Return the response of an answer: JSON with Goflow's content type, a stream, or what the route says it is."""
     body = answer.body
+    if isinstance(body, Response):
+        return body
     if isinstance(body, AsyncIterator):
         headers = {"Cache-Control": "no-cache", **answer.headers}
         return Response(body, answer.status, headers, content_type=EVENT_STREAM)

@@ -9,6 +9,7 @@ from msgspec import Meta, Struct
 from goflow_trio.actors.batch import Submission
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
+from goflow_trio.core.rerun import Start
 from goflow_trio.errors import UnknownExecution
 from goflow_trio.web import shapes, wire
 from goflow_trio.web.routes import Routes
@@ -82,6 +83,25 @@ async def execution_details(engine: Engine, execution: str) -> shapes.ExecutionD
     if record is None:
         raise UnknownExecution(f"no execution has the id {execution[:100]!r}")
     return wire.execution_details(record)
+
+
+class RetryWish(Struct, forbid_unknown_fields=True, rename={"start": "from"}):
+    """What is to run again."""
+
+    start: Annotated[Start, Meta(description="what failed and what comes after it, or everything")] = "failed"
+    task: Annotated[str | None, Meta(description="this task instead, however it ended")] = None
+    downstream: Annotated[bool, Meta(description="with `task`: whether what comes after it runs again too")] = True
+    reason: Annotated[str, Meta(description="why; kept in the record")] = ""
+
+
+@routes.post("/api/executions/{execution}/retry", errors=[404, 409])
+async def retry(engine: Engine, caller: str, execution: str, body: RetryWish | None) -> shapes.Execution:
+    """Run an execution that is over once more, in the same record. What does not run again keeps its result."""
+    wish = body or RetryWish()
+    again = await engine.retry(
+        execution, start=wish.start, task=wish.task, downstream=wish.downstream, by=caller, reason=wish.reason
+    )
+    return wire.execution(again.record)
 
 
 @routes.post("/api/executions/{execution}/cancel", errors=[404])

@@ -19,12 +19,14 @@ parameter named
   numbers or booleans; derive the Struct of headers from `Headers`, which writes their names as headers are written;
 - `body` gets the JSON body as the annotated type; `… | None` allows an empty one. Give its Structs
   `forbid_unknown_fields=True`, so that a misspelt field is refused and not ignored;
+- `caller` gets the name of whoever asks, empty where nobody has to say;
 - anything else is the `{part}` of the path of the same name.
 
 What cannot be read so is a 400 that names the field; the handler sees only what is valid. A handler returns its answer
-(a Struct, or plain data), an `Answer` where there is more to say than the body, or an async iterator of bytes for a
-stream. It raises the errors of `errors.py`; `web/app.py` has the one table of their statuses. `errors` lists those that
-the route can answer with besides what every route can (`openapi.COMMON`); `also` gives shapes to other statuses.
+(a Struct, or plain data), an `Answer` where there is more to say than the body, an async iterator of bytes for a
+stream, or a Quart `Response`. It raises the errors of `errors.py`; `web/app.py` has the one table of their statuses.
+`errors` lists those that the route can answer with besides what every route can (`openapi.COMMON`); `also` gives shapes
+to other statuses.
 
 To add routes: a module in `web/` with its `routes`, and a line in `ROUTES` of `web/app.py`.
 """
@@ -100,7 +102,7 @@ class Route:
         headers: Struct read from the headers.
         body: type of the JSON body.
         parts: names of the path's parts.
-        wants_engine: its handler is given the engine.
+        wants: which of `engine` and `caller` its handler is given.
     """
 
     method: str
@@ -116,7 +118,7 @@ class Route:
     headers: Any
     body: Any
     parts: tuple[str, ...]
-    wants_engine: bool
+    wants: frozenset[str]
 
     @property
     def name(self) -> str:
@@ -142,7 +144,9 @@ class Route:
             given["headers"] = read_strings(asked.headers, self.headers, "header")
         if self.body is not None and isinstance(asked, Request):
             given["body"] = read_body(await asked.get_data(), self.body, None if self.lenient else asked.mimetype)
-        if self.wants_engine:
+        if "caller" in self.wants:
+            given["caller"] = getattr(asked.scope.get("goflow_trio.caller"), "name", "")
+        if "engine" in self.wants:
             given["engine"] = engine()
         return await self.handler(**given)
 
@@ -174,7 +178,7 @@ class Routes:
         def declare(handler: Handler) -> Handler:
             hints = get_type_hints(handler, include_extras=True)
             answer = _without(hints.pop("return"), Answer)
-            wants_engine = hints.pop("engine", None) is not None
+            wants = frozenset(name for name in ("engine", "caller") if hints.pop(name, None) is not None)
             query, headers, body = (hints.pop(name, None) for name in ("query", "headers", "body"))
             assert [f"{{{part}}}" for part in hints] == [part for part in path.split("/") if part[:1] == "{"]
             route = Route(
@@ -191,7 +195,7 @@ class Routes:
                 headers=headers,
                 body=body,
                 parts=tuple(hints),
-                wants_engine=wants_engine,
+                wants=wants,
             )
             self.routes.append(route)
             return handler

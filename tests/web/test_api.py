@@ -30,7 +30,10 @@ def jobs():
     b >> a
     long = Job("long")
     long.add(Task("hang", trio.sleep_forever))
-    return noop, graph, long
+    fails_once = Job("fails-once")
+    fails_once.add(Task("good", Noop()))
+    fails_once.add(Task("flaky", lambda context: 1 / (context.attempt - 1)))
+    return noop, graph, long, fails_once
 
 
 @asynccontextmanager
@@ -64,7 +67,7 @@ async def submit(client, job, **options):
         ("GET", "/api/health", 200, JSON, '{"health":"OK"}'),
         ("POST", "/api/health", 404, "text/plain", "404 page not found"),
         ("GET", "/api/nothing", 404, "text/plain", "404 page not found"),
-        ("GET", "/api/jobs", 200, JSON, '{"jobs":["noop-1","graph","long"]}'),
+        ("GET", "/api/jobs", 200, JSON, '{"jobs":["noop-1","graph","long","fails-once"]}'),
         ("GET", "/api/jobs/nope", 404, JSON, '{"job":"","tasks":null,"dag":null,"schedule":"","active":false}'),
         ("POST", "/api/jobs/nope/submit", 404, JSON, '{"job":"nope","success":false,"submitted":""}'),
         ("POST", "/api/jobs/nope/toggle", 404, JSON, '{"job":"nope","success":false,"active":false}'),
@@ -310,3 +313,20 @@ def test_wrong_addresses(text):
 
 def test_odd_values_are_json_all_the_same():
     assert wire.encode({1: [float("nan"), b"\xff"], "x": (1,)}) == '{"1":[null,"�"],"x":[1]}'.encode()
+
+
+async def test_a_failed_execution_runs_again_from_what_failed():
+    async with serving() as client:
+        execution = await submit(client, "fails-once")
+        assert (await ended(client, execution))["state"] == "failed"
+        for body, status in (({"from": "nowhere"}, 400), ({"task": "nope"}, 404), ({"form": "failed"}, 400)):
+            answer = await client.post(f"/api/executions/{execution}/retry", json=body)
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+        answer = await client.post(f"/api/executions/{execution}/retry")
+        assert (answer.status_code, answer.json()["id"]) == (200, execution)
+        record = await ended(client, execution)
+        assert [(task["name"], task["attempt"]) for task in record["tasks"]] == [("good", 1), ("flaky", 2)]
+        assert record["state"] == "successful"
+        assert (await client.post(f"/api/executions/{execution}/retry")).status_code == 409
+        assert (await client.post(f"/api/executions/{execution}/retry", json={"from": "start"})).status_code == 200
+        assert (await client.post("/api/executions/nope/retry")).status_code == 404
