@@ -16,19 +16,33 @@ from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_eng
 from goflow_trio.core.output import OutputPiece, OutputSlice
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import DefinitionError, GoflowError, NotFound, StoreError, UsageError
+from goflow_trio.errors import DefinitionError, GoflowError, NotFound, Skip, StoreError, UsageError, WrongState
 from goflow_trio.goflow import Goflow
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ConstantDelay, ExponentialBackoff
 from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.trigger_rules import Tally, TriggerRule, Verdict
-from goflow_trio.operators import Command, Function, Get, Noop, Operator, Post, Request
+from goflow_trio.operators import (
+    Approve,
+    Branch,
+    Command,
+    Function,
+    Get,
+    Noop,
+    Operator,
+    Post,
+    Request,
+    Sleep,
+    WaitFor,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Approve",
     "AttemptRecord",
+    "Branch",
     "CancelReceipt",
     "Command",
     "ConstantDelay",
@@ -49,6 +63,8 @@ __all__ = [
     "OutputSlice",
     "Post",
     "Request",
+    "Skip",
+    "Sleep",
     "State",
     "StoreError",
     "Tally",
@@ -58,5 +74,7 @@ __all__ = [
     "TriggerRule",
     "UsageError",
     "Verdict",
+    "WaitFor",
+    "WrongState",
     "open_engine",
 ]

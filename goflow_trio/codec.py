@@ -168,8 +168,9 @@ def unpack_event(row: Sequence[Any], what: str = "event") -> Event:
             values["error"] = TaskError(*values["error"])
         if "state" in values:
             values["state"] = State(values["state"])
-        if "tasks" in values:
-            values["tasks"] = tuple(values["tasks"])
+        for name in ("tasks", "chosen"):
+            if values.get(name) is not None:
+                values[name] = tuple(values[name])
         return kind(**values)
     except (TypeError, ValueError, KeyError, IndexError) as error:
         raise CodecError(f"{what}: {type(error).__name__}: {error}") from error
@@ -236,6 +237,8 @@ def _unpack_task(row: Sequence[Any]) -> TaskRecord:
     values = dict(zip(_TASK_FIELDS, row, strict=False))
     values["state"] = State(values["state"])
     values["attempts"] = [_unpack_attempt(attempt) for attempt in values["attempts"]]
+    if values.get("chosen") is not None:
+        values["chosen"] = tuple(values["chosen"])
     return TaskRecord(**values)
 
 
@@ -263,7 +266,7 @@ def decode_shape(data: bytes) -> Shape:
     """
     body = _rows(unseal(data, "graph"), "graph")
     try:
-        return tuple((name, tuple(downstream), rule) for name, downstream, rule in body)
+        return tuple((name, tuple(downstream), rule, kind) for name, downstream, rule, kind in body)
     except (TypeError, ValueError) as error:
         raise CodecError(f"graph: {error}") from error
 

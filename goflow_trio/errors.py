@@ -110,6 +110,10 @@ class OperatorError(GoflowError):
     """A shipped operator could not do its work."""
 
 
+class Skip(GoflowError):
+    """Raised by a task's work: there is nothing to do, the task is to be skipped. `raise Skip("no new files")`."""
+
+
 class CommandFailed(OperatorError):
     """A command ended with an exit code other than 0, by a signal, or could not be started.
 

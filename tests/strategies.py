@@ -1,12 +1,13 @@
 """What the properties of this suite are made of: graphs, jobs, and tapes of choices that a driver follows."""
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from hypothesis import strategies as st
 
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ConstantDelay
 from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.trigger_rules import TriggerRule
+from goflow_trio.operators.flow import Branch, Sleep
 
 MOST_TASKS = 12
 
@@ -27,6 +28,9 @@ class TaskSpec:
         idempotent: whether a cut attempt just runs again.
         priority: among ready tasks, higher first.
         failures: its first so many attempts fail, as far as they come to an end.
+        chooses: it is a branch, and these of its downstreams are to run; None if it is none.
+        waits: whether it only waits, holding no slot.
+        skips: whether an attempt that would be successful finds that there is nothing to do.
     """
 
     name: str
@@ -36,6 +40,9 @@ class TaskSpec:
     idempotent: bool = False
     priority: int = 0
     failures: int = 0
+    chooses: tuple[str, ...] | None = None
+    waits: bool = False
+    skips: bool = False
 
 
 @frozen
@@ -56,6 +63,12 @@ def spec_of(*tasks, max_active=1000):
     return JobSpec({task.name: task for task in tasks}, max_active=max_active)
 
 
+def operator_of(task):
+    if task.chooses is not None:
+        return Branch(work)
+    return Sleep(5) if task.waits else work
+
+
 def job_of(spec):
     """Return the job that a spec describes."""
     job = Job("job", max_active_tasks=spec.max_active)
@@ -64,7 +77,7 @@ def job_of(spec):
         job.add(
             Task(
                 name,
-                work,
+                operator_of(task),
                 retries=task.retries,
                 retry_delay=ConstantDelay(10),
                 trigger_rule=task.rule,
@@ -111,7 +124,14 @@ def jobs(draw):
             idempotent=draw(st.booleans()),
             priority=draw(st.integers(0, 2)),
             failures=draw(st.sampled_from([0, 0, 0, 1, 2, 9])),
+            waits=draw(st.sampled_from([False, False, False, True])),
+            skips=draw(st.sampled_from([False] * 7 + [True])),
         )
+    for name, task in tasks.items():
+        downstream = [other.name for other in tasks.values() if name in other.upstream]
+        if not task.waits and draw(st.sampled_from([False, False, True])):
+            chooses = draw(st.lists(st.sampled_from(downstream), unique=True)) if downstream else []
+            tasks[name] = evolve(task, chooses=tuple(chooses))
     declared = tuple(draw(st.permutations(names)))
     return JobSpec(tasks, declared, draw(st.sampled_from([1, 2, 3, 1000])))
 

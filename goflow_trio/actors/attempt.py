@@ -20,10 +20,18 @@ from goflow_trio.actors.logs import current_output
 from goflow_trio.actors.outputs import AttemptOutput
 from goflow_trio.codec import storable
 from goflow_trio.core import limits
-from goflow_trio.core.messages import AttemptCancelled, AttemptFailed, AttemptSucceeded, Report, TaskError
-from goflow_trio.errors import GoflowError
+from goflow_trio.core.messages import (
+    AttemptCancelled,
+    AttemptFailed,
+    AttemptSkipped,
+    AttemptSucceeded,
+    Report,
+    TaskError,
+)
+from goflow_trio.errors import GoflowError, Skip
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators.base import Prepared, call_operator
+from goflow_trio.operators.flow import chosen_names
 
 TIMEOUT = "timeout"
 """Reason of an attempt that was cut off because its time was up."""
@@ -40,6 +48,8 @@ class Assignment:
         timeout: seconds the attempt may take, for the message; None is no limit of its own.
         limiter: counts the threads of synchronous work.
         output: takes what the work prints; closed here.
+        when: the condition to ask before, looked at; None if there is none.
+        is_branch: whether the result says which tasks are to run.
     """
 
     work: Prepared
@@ -48,6 +58,8 @@ class Assignment:
     timeout: float | None
     limiter: trio.CapacityLimiter
     output: AttemptOutput
+    when: Prepared | None = None
+    is_branch: bool = False
 
 
 async def run_attempt(
@@ -73,9 +85,15 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
     current_output.set(assignment.output)  # for this trio task alone, and what it starts
     try:
         with scope:
-            result = await call_operator(assignment.work, assignment.context, limiter=assignment.limiter)
+            when, limiter = assignment.when, assignment.limiter
+            if when is not None and not await call_operator(when, assignment.context, limiter=limiter):
+                return AttemptSkipped(task, attempt, "its condition does not hold")
+            result = await call_operator(assignment.work, assignment.context, limiter=limiter)
+            chosen = chosen_names(result) if assignment.is_branch else None
             keep_result(task, result)
-            return AttemptSucceeded(task, attempt, storable(result))
+            return AttemptSucceeded(task, attempt, storable(result if chosen is None else list(chosen)), chosen)
+    except Skip as skip:
+        return AttemptSkipped(task, attempt, describe_error(skip).message)
     except trio.Cancelled:
         raise
     except BaseException as error:  # whatever the work raises is its own affair

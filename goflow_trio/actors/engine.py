@@ -29,8 +29,15 @@ from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.store import Store, open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.core import limits
-from goflow_trio.core.machine import ExecutionMachine, Step
-from goflow_trio.core.messages import CancelRequested, Event, ExecutionFinished, ScheduleStarted, ScheduleToggled
+from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
+from goflow_trio.core.messages import (
+    CancelRequested,
+    Decided,
+    Event,
+    ExecutionFinished,
+    ScheduleStarted,
+    ScheduleToggled,
+)
 from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
@@ -44,6 +51,7 @@ from goflow_trio.errors import (
     StoreUnavailable,
     UnknownExecution,
     UnknownJob,
+    UnknownTask,
     UsageError,
     WrongState,
 )
@@ -386,8 +394,7 @@ class Engine:
         finally:
             execution = self._executions.pop(execution_id)
             execution._last = self.store.ledger.find(execution_id)  # whatever the caches forget
-            supervisor.durable.set()
-            supervisor.finished.set()
+            supervisor.close()
 
     async def _finished_handle(self, execution_id: str) -> Execution | None:
         """Return a handle on an execution that is over."""
@@ -396,8 +403,7 @@ class Engine:
             return None
         machine = ExecutionMachine(plan_shape(record.job, (), None), record.id)
         supervisor = Supervisor(machine, None, record.params, self._world)
-        supervisor.durable.set()
-        supervisor.finished.set()
+        supervisor.close()
         execution = Execution(self, supervisor)
         execution._last = record
         return execution
@@ -468,6 +474,39 @@ class Engine:
         if self.store.ledger.find(execution_id) is record:
             raise EngineClosed("the engine shut down before the retry was durable; ask for it again")
         return execution
+
+    async def approve(
+        self, execution_id: str, task: str, *, approved: bool = True, by: str = "", comment: str = ""
+    ) -> None:
+        """Answer what an `Approve` task asks. Returns once the answer is durable.
+
+        Args:
+            execution_id: which execution.
+            task: which of its tasks.
+            approved: yes or no.
+            by: who answers; kept in the record.
+            comment: what they say to it; kept in the record.
+
+        Raises:
+            UnknownExecution: there is none of this id.
+            UnknownTask: it has no such task.
+            WrongState: the task does not wait for an approval (any more), or was answered otherwise meanwhile.
+            StoreUnavailable: the store does not take writes.
+            EngineClosed: the engine is shutting down.
+        """
+        self._check_open()
+        record = await self.find(execution_id)
+        if record is None:
+            raise UnknownExecution(f"no execution has the id {execution_id!r}")
+        if task not in record.tasks:
+            raise UnknownTask(f"execution {execution_id} has no task {task!r}")
+        execution = self._executions.get(execution_id)
+        if execution is None or execution.record.tasks[task].waiting != "approval":
+            raise WrongState(f"task {task!r} of execution {execution_id} does not wait for an approval")
+        attempt = execution.record.tasks[task].attempt
+        await execution._supervisor.ask(Decided(task, approved, by, comment))
+        if not was_answered_so(execution.record.tasks[task], attempt, approved=approved, by=by):
+            raise WrongState(f"task {task!r} of execution {execution_id} was answered or ended otherwise meanwhile")
 
     def _check_open(self, more: int = 1) -> None:
         if self._closing:
@@ -575,7 +614,7 @@ class Engine:
             return plan_shape(record.job, await self.store.graph(record.definition), job)
         except CodecError:
             logger.exception("execution %s: its graph is lost, its tasks will run without order", record.id)
-            return plan_shape(record.job, tuple((name, (), "allSuccessful") for name in record.tasks), None)
+            return plan_shape(record.job, tuple((name, (), "allSuccessful", "") for name in record.tasks), None)
 
     async def _drain(self, grace: float) -> None:
         """Take no more work and start no more tasks; give what runs `grace` seconds to end."""

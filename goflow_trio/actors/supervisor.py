@@ -30,6 +30,7 @@ from goflow_trio.core.messages import (
     RunAttempt,
     WaitForRetry,
 )
+from goflow_trio.core.plan import BRANCH
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.states import State
 from goflow_trio.jobs.context import TaskContext
@@ -55,13 +56,14 @@ class Surroundings:
     environment: Environment
     threads: trio.CapacityLimiter
     outputs: Outputs
-    operators: dict[int, Prepared] = field(factory=dict)
+    operators: dict[int, tuple[Prepared, Prepared | None]] = field(factory=dict)
 
-    def prepared(self, task: Any) -> Prepared:
-        """Return a task's operator, looked at only once: that costs 35 µs."""
+    def prepared(self, task: Any) -> tuple[Prepared, Prepared | None]:
+        """Return a task's operator and its condition, looked at only once: that costs 35 µs."""
         known = self.operators.get(id(task))
         if known is None:
-            known = self.operators[id(task)] = prepare(task.operator, task=task.name)
+            when = None if task.when is None else prepare(task.when, task=task.name)
+            known = self.operators[id(task)] = prepare(task.operator, task=task.name), when
         return known
 
 
@@ -91,6 +93,7 @@ class Supervisor:
         self._results: dict[str, Any] = {}
         self._holds: trio.Semaphore | None = None
         self._turned = trio.Event()
+        self._sent = self._received = self._taken = 0
         self._home = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -104,11 +107,18 @@ class Supervisor:
     async def until_idle(self) -> None:
         """Wait until no attempt runs and what came of them is durable; for a machine on hold, nothing more comes."""
         while not self.finished.is_set() and (self.machine.active or self._inbox.statistics().current_buffer_used):
-            self._turned = trio.Event()
+            await self._turned.wait()
+
+    async def ask(self, report: Report) -> None:
+        """Put a report into the inbox; return when what came of it is durable, or the actor has ended."""
+        self.send(report)
+        mine = self._sent
+        while self._taken < mine and not self.finished.is_set():
             await self._turned.wait()
 
     def send(self, report: Report) -> None:
         """Put a report into the inbox; never blocks."""
+        self._sent += 1
         self._send.send_nowait(report)
 
     async def run(self, first: Step, admission: trio.Semaphore | None) -> None:
@@ -136,7 +146,6 @@ class Supervisor:
             if self._holds is not None:
                 self._holds.release()
         await self._call_hooks()
-        self.finished.set()
 
     async def _be_admitted(self, submitted: Step, admission: trio.Semaphore | None) -> Step:
         """Start the machine as soon as the job's bound on executions allows; return what is to be done then."""
@@ -175,14 +184,26 @@ class Supervisor:
         await self._persist(step)
         for instruction in step.instructions:
             match instruction:
-                case RunAttempt(task, attempt):
-                    self._start_attempt(task, attempt, nursery)
+                case RunAttempt(task, attempt, waits):
+                    self._start_attempt(task, attempt, nursery, waits=waits)
                 case WaitForRetry(task, attempt, seconds):
                     nursery.start_soon(self._wait_for_retry, task, attempt, seconds)
                 case CancelAttempt(task):
                     if task in self._scopes:
                         self._scopes[task].cancel()
+        self._taken = self._received
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let those look who wait for a turn to be over."""
         self._turned.set()
+        self._turned = trio.Event()
+
+    def close(self) -> None:
+        """Tell all who wait that this actor has ended."""
+        self.durable.set()
+        self.finished.set()
+        self._wake()
 
     async def _persist(self, step: Step) -> None:
         if step.events:
@@ -196,13 +217,15 @@ class Supervisor:
             try:
                 reports.append(self._inbox.receive_nowait())
             except trio.WouldBlock:
+                self._received += len(reports)
                 return reports
 
-    def _start_attempt(self, name: str, attempt: int, nursery: trio.Nursery) -> None:
+    def _start_attempt(self, name: str, attempt: int, nursery: trio.Nursery, *, waits: bool) -> None:
         task = self.machine.plan.tasks[self.machine.plan.index[name]].definition
         scope = self._scopes[name] = trio.CancelScope()
+        waited = self._waited(name) if waits else 0.0
         if task.timeout is not None:
-            scope.deadline = trio.current_time() + task.timeout
+            scope.deadline = trio.current_time() + task.timeout - waited
         record = self.record
         output = self._world.outputs.open(record.job, record.id, name, attempt)
         outlets = Outlets(output, _Publisher(self, name, attempt), self._token, self._home)
@@ -215,12 +238,20 @@ class Supervisor:
             results=MappingProxyType(self._results_for(name)),
             scheduled_for=record.scheduled_for,
             deadline=min(scope.deadline, self.deadline),
+            waited=waited,
             log=outlets.log,
             write_output=output.write,
             report_progress=outlets.progress,
         )
-        assignment = Assignment(self._world.prepared(task), context, scope, task.timeout, self._world.threads, output)
+        work, when = self._world.prepared(task)
+        is_branch = task.kind == BRANCH
+        assignment = Assignment(work, context, scope, task.timeout, self._world.threads, output, when, is_branch)
         nursery.start_soon(run_attempt, assignment, self.send, self._results.__setitem__, name=f"task {name}")
+
+    def _waited(self, name: str) -> float:
+        """Return how long ago the running attempt of a task began, by the wall clock: it may go on after a restart."""
+        begun = self.record.tasks[name].attempts[-1].started
+        return max(0.0, float((self._now() - begun).total_seconds()))
 
     def _results_for(self, name: str) -> dict[str, Any]:
         """Return the results of a task's direct upstreams: as returned here, as stored after a restart."""

@@ -22,6 +22,9 @@ CRASH_LIMIT: Final = 3
 OPERATOR_THREADS: Final = 64
 """Worker threads for synchronous operators; the store has a thread of its own."""
 
+CONDITION_THREADS: Final = 32
+"""Worker threads for synchronous conditions of `WaitFor`, which hold no slot."""
+
 RESULT_BYTES: Final = 64 * 1024
 """Largest kept result, encoded; beyond it a placeholder is kept."""
 

@@ -25,10 +25,12 @@ from goflow_trio.core import limits
 from goflow_trio.core.messages import (
     AttemptCancelled,
     AttemptFailed,
+    AttemptSkipped,
     AttemptSucceeded,
     CancelAttempt,
     CancelRequested,
     DeadlineReached,
+    Decided,
     Event,
     ExecutionCancelling,
     ExecutionFinished,
@@ -48,8 +50,8 @@ from goflow_trio.core.messages import (
     TaskSucceeded,
     WaitForRetry,
 )
-from goflow_trio.core.plan import Plan, PlannedTask
-from goflow_trio.core.record import ExecutionRecord, reopened_record
+from goflow_trio.core.plan import BRANCH, Plan, PlannedTask
+from goflow_trio.core.record import ExecutionRecord, TaskRecord, reopened_record
 from goflow_trio.core.states import (
     EXECUTION_LEGAL,
     EXECUTION_REOPENED,
@@ -63,6 +65,9 @@ from goflow_trio.jobs.trigger_rules import Tally, Verdict
 
 INTERRUPTED = "interrupted"
 """Reason of an attempt that ended because the engine did."""
+
+REJECTED = "rejected"
+"""Reason of a task that asked for an approval and did not get it."""
 
 CRASH_LOOP = "crash-loop"
 """Reason of a task that is held to be the cause of the engine's ends."""
@@ -113,6 +118,9 @@ class ExecutionMachine:
         self._forced = False
         self._ready: list[tuple[int, int, int]] = []  # heap of (-priority, arrival, task)
         self._arrivals = 0
+        self._waits_ready: deque[int] = deque()  # what needs no slot
+        self._undecided = dict(plan.deciders)  # branches before a task that have not ended
+        self._unchosen: dict[int, str] = {}  # by which branch a task is not to run
         self._is_ready = bytearray(count)
         self._active = 0
         self._held = False
@@ -121,9 +129,11 @@ class ExecutionMachine:
         self._story: deque[Event] = deque(maxlen=_STORY_EVENTS)
         self._on_report: dict[type[Report], Callable[[Any, datetime], None]] = {
             AttemptSucceeded: self._succeeded,
+            AttemptSkipped: self._attempt_skipped,
             AttemptFailed: self._attempt_failed,
             AttemptCancelled: self._attempt_cancelled,
             RetryDue: self._retry_due,
+            Decided: self._decided,
             CancelRequested: self._cancel_requested,
             DeadlineReached: self._deadline_reached,
         }
@@ -135,7 +145,7 @@ class ExecutionMachine:
 
     @property
     def active(self) -> int:
-        """How many attempts run."""
+        """How many attempts hold a slot."""
         return self._active
 
     def task_state(self, name: str) -> State:
@@ -194,6 +204,7 @@ class ExecutionMachine:
 
         Finished tasks stay as they are. An attempt that was running was cut: it is recorded as failed with reason
         `interrupted` and retried if the task has retries left or is idempotent. A retry's remaining wait is kept.
+        An attempt that only waited goes on, or is run once more to be told to end.
         An execution that had not started still has to be started.
         """
         machine = cls(plan, record.id)
@@ -201,7 +212,9 @@ class ExecutionMachine:
         if record.state is State.RUNNING or record.ending is not None:
             for index, name in enumerate(plan.index):
                 task = record.tasks[name]
-                if task.state is State.RUNNING:
+                if task.state is State.RUNNING and task.waiting and machine._waits(index):
+                    machine._go_on(index)
+                elif task.state is State.RUNNING:
                     machine._interrupt(index, now)
                 elif not task.state.is_final and not machine._spares(plan.tasks[index]):
                     machine._cancel(index, now)  # the log ended between the decision to end and its last effect
@@ -230,12 +243,51 @@ class ExecutionMachine:
 
     def _succeeded(self, report: AttemptSucceeded, now: datetime) -> None:
         index = self._running(report.task, report.attempt)
+        if index is None:
+            return
+        error = None if report.chosen is None else self._wrong_choice(index, report.chosen)
+        if error is not None:
+            self._fail(index, error, "error", now)
+            return
+        event = TaskSucceeded(
+            now,
+            self.plan.job,
+            task=report.task,
+            attempt=report.attempt,
+            result=report.result,
+            chosen=report.chosen,
+        )
+        self._finish(index, State.SUCCESSFUL, event, chosen=report.chosen)
+
+    def _wrong_choice(self, index: int, chosen: tuple[str, ...]) -> TaskError | None:
+        """Return what is wrong with what a branch chose."""
+        names = [self.plan.tasks[after].name for after in self.plan.tasks[index].downstream]
+        wrong = set(chosen).difference(names)
+        if not wrong:
+            return None
+        known = ", ".join(names) or "none"
+        return TaskError("UnknownTask", f"the branch chose {min(wrong)!r}; the tasks directly after it are: {known}")
+
+    def _attempt_skipped(self, report: AttemptSkipped, now: datetime) -> None:
+        index = self._running(report.task, report.attempt)
         if index is not None:
-            self._finish(
-                index,
-                State.SUCCESSFUL,
-                TaskSucceeded(now, self.plan.job, task=report.task, attempt=report.attempt, result=report.result),
-            )
+            event = TaskSkipped(now, self.plan.job, task=report.task, attempt=report.attempt, reason=report.reason)
+            self._finish(index, State.SKIPPED, event)
+
+    def _decided(self, report: Decided, now: datetime) -> None:
+        index = self.plan.index[report.task]
+        waits = self.plan.tasks[index].waits
+        if self._states[index] is not State.RUNNING or waits is None or waits.kind != "approval":
+            return  # decided already, or no longer asked
+        attempt = self._attempts[index]
+        self._step.instructions.append(CancelAttempt(report.task, attempt))
+        if report.approved:
+            result = {"approved": True, "by": report.by, "comment": report.comment}
+            event = TaskSucceeded(now, self.plan.job, task=report.task, attempt=attempt, result=result)
+            self._finish(index, State.SUCCESSFUL, event)
+        else:
+            said = f"rejected by {report.by or 'someone'}" + (f": {report.comment}" if report.comment else "")
+            self._fail_for_good(index, TaskError("Rejected", said), REJECTED, now)
 
     def _attempt_failed(self, report: AttemptFailed, now: datetime) -> None:
         index = self._running(report.task, report.attempt)
@@ -296,7 +348,7 @@ class ExecutionMachine:
             spared=spare,
         )
         self._move(index, State.UPFORRETRY, event)
-        self._active -= 1
+        self._active -= not self._waits(index)
         self._spared[index] += spare
         self._step.instructions.append(WaitForRetry(task.name, attempt, wait))
 
@@ -330,6 +382,17 @@ class ExecutionMachine:
             self._fail_for_good(index, error, CRASH_LOOP, now)
         else:
             self._fail(index, error, INTERRUPTED, now, spare=task.idempotent)
+
+    def _waits(self, index: int) -> bool:
+        """Whether the task only waits: it holds no slot, and no crash cuts it."""
+        return self.plan.tasks[index].waits is not None
+
+    def _go_on(self, index: int) -> None:
+        """Take up an attempt that was waiting when the engine ended."""
+        task = self.plan.tasks[index]
+        self._step.instructions.append(RunAttempt(task.name, self._attempts[index], waits=True))
+        if not self._spares(task):
+            self._step.instructions.append(CancelAttempt(task.name, self._attempts[index]))
 
     def _wait_on(self, index: int, retry_at: datetime, now: datetime) -> None:
         seconds = max(0.0, (retry_at - now).total_seconds())
@@ -392,6 +455,11 @@ class ExecutionMachine:
     def _ask(self, index: int, now: datetime) -> None:
         task = self.plan.tasks[index]
         tally = self._tallies[index]
+        if index in self._unchosen:
+            self._skip(index, f"by choice of {self._unchosen[index]!r}", now)
+            return
+        if self._undecided.get(index):  # whatever its rule says, a branch before it may yet say no
+            return
         try:
             verdict = task.rule(tally)
         except BaseException as broken:  # noqa: BLE001, ASYNC103  # the rule may be the user's code
@@ -404,38 +472,52 @@ class ExecutionMachine:
                 f"{task.rule_name}: of {tally.total} upstreams {tally.successful} successful, "
                 f"{tally.failed} failed, {tally.skipped} skipped, {tally.cancelled} cancelled"
             )
-            attempt = self._attempts[index]  # 0, unless it had run before the execution was opened again
-            event = TaskSkipped(now, self.plan.job, task=task.name, attempt=attempt, reason=reason)
-            self._finish(index, State.SKIPPED, event)
+            self._skip(index, reason, now)
         elif tally.all_done:
             error = TaskError("DefinitionError", f"its rule answered {verdict!r} though all upstreams ended")
             self._fail_unrun(index, error, "trigger rule failed", now)
 
+    def _skip(self, index: int, reason: str, now: datetime) -> None:
+        attempt = self._attempts[index]  # 0, unless it had run before the execution was opened again
+        task = self.plan.tasks[index].name
+        event = TaskSkipped(now, self.plan.job, task=task, attempt=attempt, reason=reason)
+        self._finish(index, State.SKIPPED, event)
+
     def _queue(self, index: int) -> None:
         self._is_ready[index] = True
+        if self._waits(index):
+            self._waits_ready.append(index)
+            return
         self._arrivals += 1
         heapq.heappush(self._ready, (-self.plan.tasks[index].priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
+        while self._waits_ready and not self._held:
+            self._start(self._waits_ready.popleft(), now)
         while self._ready and not self._held and self._active < self.plan.max_active:
-            _, _, index = heapq.heappop(self._ready)
-            if not self._is_ready[index]:  # cancelled while it waited
-                continue
-            task = self.plan.tasks[index]
-            if task.definition is None:
-                error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
-                self._fail_unrun(index, error, "definition gone", now)
-                continue
-            self._start_attempt(index, now)
-            self._step.instructions.append(RunAttempt(task.name, self._attempts[index]))
+            self._start(heapq.heappop(self._ready)[2], now)
+
+    def _start(self, index: int, now: datetime) -> None:
+        if not self._is_ready[index]:  # cancelled while it was in the queue
+            return
+        task = self.plan.tasks[index]
+        if task.definition is None:
+            error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
+            self._fail_unrun(index, error, "definition gone", now)
+            return
+        self._start_attempt(index, now)
+        self._step.instructions.append(RunAttempt(task.name, self._attempts[index], waits=self._waits(index)))
 
     def _start_attempt(self, index: int, now: datetime) -> None:
         attempt = self._attempts[index] + 1
-        task = self.plan.tasks[index].name
-        self._move(index, State.RUNNING, TaskStarted(now, self.plan.job, task=task, attempt=attempt))
+        task = self.plan.tasks[index]
+        event = TaskStarted(now, self.plan.job, task=task.name, attempt=attempt)
+        if task.waits is not None:
+            event.waiting, event.reason = task.waits.kind, task.waits.text
+        self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
         self._is_ready[index] = False
-        self._active += 1
+        self._active += task.waits is None
 
     def _outcome(self) -> tuple[State, str]:
         """Return the final state of the execution, and why, once all tasks are final."""
@@ -451,16 +533,28 @@ class ExecutionMachine:
 
     # Writes ---------------------------------------------------------------------------------------
 
-    def _finish(self, index: int, state: State, event: Event) -> None:
+    def _finish(self, index: int, state: State, event: Event, chosen: tuple[str, ...] | None = None) -> None:
         """Bring a task to a final state and let its downstreams know."""
         was_running = self._states[index] is State.RUNNING
         self._move(index, state, event)
-        self._active -= was_running
+        self._active -= was_running and not self._waits(index)
         self._is_ready[index] = False
+        self._ended(index, state, chosen)
+        self._to_ask.extend(self.plan.tasks[index].downstream)
+
+    def _ended(self, index: int, state: State, chosen: tuple[str, ...] | None) -> None:
+        """Count a task that is in its final state, for the whole and for its downstreams."""
+        task = self.plan.tasks[index]
         self._unfinished -= 1
-        for after in self.plan.tasks[index].downstream:
+        for after in task.downstream:
             _count(self._tallies[after], state)
-            self._to_ask.append(after)
+            if task.kind == BRANCH:
+                self._undecided[after] -= 1
+        if chosen is not None:
+            names = frozenset(chosen)
+            self._unchosen.update(
+                (after, task.name) for after in task.downstream if self.plan.tasks[after].name not in names
+            )
 
     def _move(self, index: int, state: State, event: Event) -> None:
         try:
@@ -511,14 +605,21 @@ class ExecutionMachine:
             if interruptions:
                 self._interruptions[index] = interruptions
             if task.state is State.RUNNING:
-                self._active += 1
+                self._active += not self._waits(index)
             if task.state.is_final:
-                self._unfinished -= 1
-                for after in self.plan.tasks[index].downstream:
-                    _count(self._tallies[after], task.state)
+                self._ended(index, task.state, task.chosen)
             if task.state is State.FAILED:
                 self._note_failure(name)
             self._cancelled += task.state is State.CANCELLED
+
+
+def was_answered_so(task: TaskRecord, attempt: int, *, approved: bool, by: str) -> bool:
+    """Whether an attempt that asked for an approval ended by just this answer."""
+    if task.attempt != attempt:
+        return False
+    if approved:
+        return task.state is State.SUCCESSFUL and isinstance(task.result, dict) and task.result.get("by") == by
+    return task.state is State.FAILED and task.reason == REJECTED
 
 
 def _count(tally: Tally, state: State) -> None:

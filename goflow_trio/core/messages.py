@@ -37,11 +37,24 @@ class TaskError:
 
 @frozen
 class AttemptSucceeded:
-    """An attempt returned; `result` is already plain data that the codec can store."""
+    """An attempt returned; `result` is already plain data that the codec can store.
+
+    `chosen` is what a branch says: the names of the tasks after it that are to run. None from any other task.
+    """
 
     task: str
     attempt: int
     result: Any = None
+    chosen: tuple[str, ...] | None = None
+
+
+@frozen
+class AttemptSkipped:
+    """An attempt found that it has nothing to do: its condition does not hold, or its work said so."""
+
+    task: str
+    attempt: int
+    reason: str
 
 
 @frozen
@@ -83,7 +96,26 @@ class DeadlineReached:
     """The execution has used up its time."""
 
 
-Report = AttemptSucceeded | AttemptFailed | AttemptCancelled | RetryDue | CancelRequested | DeadlineReached
+@frozen
+class Decided:
+    """Someone approved, or not, what a task asks for."""
+
+    task: str
+    approved: bool
+    by: str = ""
+    comment: str = ""
+
+
+Report = (
+    AttemptSucceeded
+    | AttemptSkipped
+    | AttemptFailed
+    | AttemptCancelled
+    | RetryDue
+    | Decided
+    | CancelRequested
+    | DeadlineReached
+)
 
 
 # Instructions --------------------------------------------------------------------------------------
@@ -91,10 +123,14 @@ Report = AttemptSucceeded | AttemptFailed | AttemptCancelled | RetryDue | Cancel
 
 @frozen
 class RunAttempt:
-    """Run the task's work; answer with `AttemptSucceeded`, `AttemptFailed` or `AttemptCancelled`."""
+    """Run the task's work; answer with `AttemptSucceeded`, `AttemptSkipped`, `AttemptFailed` or `AttemptCancelled`.
+
+    One that `waits` holds no slot, and may be told again after a restart: the same attempt goes on.
+    """
 
     task: str
     attempt: int
+    waits: bool = False
 
 
 @frozen
@@ -204,9 +240,11 @@ class ExecutionReopened(Event):
 
 @define
 class TaskStarted(Event):
-    """An attempt runs."""
+    """An attempt runs; or it waits, holding no slot, for what `waiting` names and `reason` tells."""
 
     type: ClassVar[str] = "task.started"
+    waiting: str = ""
+    reason: str = ""
 
 
 @define
@@ -215,6 +253,7 @@ class TaskSucceeded(Event):
 
     type: ClassVar[str] = "task.succeeded"
     result: Any = None
+    chosen: tuple[str, ...] | None = None  # by a branch: the tasks after it that are to run
 
 
 @define
@@ -242,7 +281,7 @@ class TaskRetryScheduled(Event):
 
 @define
 class TaskSkipped(Event):
-    """The task will not run: its trigger rule said so."""
+    """The task will not run: its trigger rule, a branch before it, its condition or its own work said so."""
 
     type: ClassVar[str] = "task.skipped"
     reason: str = ""

@@ -16,6 +16,7 @@ from goflow_trio.core import limits
 from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ConstantDelay, RetryDelay
+from goflow_trio.jobs.task import Wait
 from goflow_trio.jobs.trigger_rules import (
     RuleFunction,
     Tally,
@@ -26,8 +27,11 @@ from goflow_trio.jobs.trigger_rules import (
     rule_name,
 )
 
-Shape = tuple[tuple[str, tuple[int, ...], str], ...]
-"""A graph as plain data: for each task its name, the indices of its downstreams and the name of its rule."""
+Shape = tuple[tuple[str, tuple[int, ...], str, str], ...]
+"""A graph as plain data: for each task its name, the indices of its downstreams, the name of its rule, its kind."""
+
+BRANCH = "branch"
+"""Kind of a task that chooses which of the tasks after it run. All others are of the kind `""`."""
 
 _DEFAULT_DELAY = ConstantDelay(1)
 
@@ -42,6 +46,8 @@ class PlannedTask:
         rule: when it starts.
         rule_name: the rule's name, for reasons.
         is_cleanup: whether it also runs when the execution is told to end.
+        kind: what more it is than a task that does its work: `BRANCH`, or nothing.
+        waits: if its work is but a wait, for what; it then holds no slot, and goes on after a restart.
         retries: attempts after the first.
         retry_delay: the wait between attempts.
         idempotent: whether an attempt cut by a crash just runs again.
@@ -54,6 +60,8 @@ class PlannedTask:
     rule: RuleFunction
     rule_name: str
     is_cleanup: bool
+    kind: str = ""
+    waits: Wait | None = None
     retries: int = 0
     retry_delay: RetryDelay = _DEFAULT_DELAY
     idempotent: bool = False
@@ -70,6 +78,7 @@ class Plan:
         tasks: in the job's order.
         upstreams: number of direct upstreams of each task.
         upstream_names: their names, by task; a task without any is absent.
+        deciders: how many branches are directly before each task; one without any is absent.
         index: position of each task by name.
         max_active: how many tasks run at once.
         timeout: seconds the execution may take, or None.
@@ -80,6 +89,7 @@ class Plan:
     tasks: tuple[PlannedTask, ...]
     upstreams: tuple[int, ...]
     upstream_names: dict[str, list[str]]
+    deciders: dict[int, int]
     index: dict[str, int]
     max_active: int
     timeout: float | None
@@ -92,7 +102,7 @@ class Plan:
 
     def shape(self) -> Shape:
         """Return the part to be stored."""
-        return tuple((task.name, task.downstream, task.rule_name) for task in self.tasks)
+        return tuple((task.name, task.downstream, task.rule_name, task.kind) for task in self.tasks)
 
 
 def plan_job(job: Job) -> Plan:
@@ -107,7 +117,8 @@ def plan_job(job: Job) -> Plan:
         raise DefinitionError(f"job {job.name!r}: its task names are over {limits.TASK_NAMES_CHARS} characters in all")
     index = {task.name: number for number, task in enumerate(job)}
     shape = tuple(
-        (task.name, tuple(index[after.name] for after in task.downstream), rule_name(task.trigger_rule)) for task in job
+        (task.name, tuple(index[after.name] for after in task.downstream), rule_name(task.trigger_rule), task.kind)
+        for task in job
     )
     return plan_shape(job.name, shape, job)
 
@@ -122,15 +133,19 @@ def plan_shape(name: str, shape: Shape, job: Job | None) -> Plan:
     """
     upstreams = [0] * len(shape)
     upstream_names: dict[str, list[str]] = {}
-    for task, downstream, _ in shape:
+    deciders: dict[int, int] = {}
+    for task, downstream, _, kind in shape:
         for after in downstream:
             upstreams[after] += 1
+            if kind == BRANCH:
+                deciders[after] = deciders.get(after, 0) + 1
             upstream_names.setdefault(shape[after][0], []).append(task)
     return Plan(
         job=name,
         tasks=tuple(_planned(job, *row, upstreams=count) for row, count in zip(shape, upstreams, strict=True)),
         upstreams=tuple(upstreams),
         upstream_names=upstream_names,
+        deciders=deciders,
         index={row[0]: number for number, row in enumerate(shape)},
         max_active=(job.max_active_tasks if job is not None else None) or limits.ACTIVE_TASKS_PER_EXECUTION,
         timeout=job.timeout if job is not None else None,
@@ -138,7 +153,9 @@ def plan_shape(name: str, shape: Shape, job: Job | None) -> Plan:
     )
 
 
-def _planned(job: Job | None, name: str, downstream: Sequence[int], rule: str, *, upstreams: int) -> PlannedTask:
+def _planned(
+    job: Job | None, name: str, downstream: Sequence[int], rule: str, kind: str, *, upstreams: int
+) -> PlannedTask:
     task = job[name] if job is not None and name in job else None
     if task is not None and rule_name(task.trigger_rule) == rule:
         function = rule_function(task.trigger_rule)
@@ -152,11 +169,13 @@ def _planned(job: Job | None, name: str, downstream: Sequence[int], rule: str, *
         rule=function,
         rule_name=rule,
         is_cleanup=function is all_done and upstreams > 0,
+        kind=kind,
     )
     if task is None:
         return planned
     return evolve(
         planned,
+        waits=task.waits,
         retries=task.retries,
         retry_delay=task.retry_delay,
         idempotent=task.idempotent,

@@ -58,6 +58,8 @@ class TaskRecord:
         spared: how many failed attempts did not use up a retry.
         finished: when it reached its final state.
         earlier: how many attempts it had made when the execution was last opened again; they use up no retry.
+        waiting: what kind of wait its attempt is, holding no slot: `sleep`, `condition`, `approval`, …; empty if none.
+        chosen: of a branch that was successful, the tasks after it that are to run.
     """
 
     name: str
@@ -69,6 +71,8 @@ class TaskRecord:
     spared: int = 0
     finished: datetime | None = None
     earlier: int = 0
+    waiting: str = ""
+    chosen: tuple[str, ...] | None = None
 
     @property
     def attempt(self) -> int:
@@ -238,6 +242,8 @@ def _begin_anew(task: TaskRecord, event: Event) -> None:
     task.spared = 0
     task.finished = None
     task.earlier = task.attempt
+    task.waiting = ""
+    task.chosen = None
 
 
 def _apply_task(task: TaskRecord, event: Event) -> None:
@@ -245,10 +251,12 @@ def _apply_task(task: TaskRecord, event: Event) -> None:
         case TaskStarted():
             task.state = State.RUNNING
             task.retry_at = None
-            task.reason = ""
+            task.reason = event.reason
+            task.waiting = event.waiting
             task.attempts.append(AttemptRecord(event.attempt, event.at))
         case TaskSucceeded():
             task.result = event.result
+            task.chosen = event.chosen
             _end(task, event, State.SUCCESSFUL)
         case TaskFailed():
             _end(task, event, State.FAILED, event.error, event.reason)
@@ -257,6 +265,7 @@ def _apply_task(task: TaskRecord, event: Event) -> None:
             task.state = State.UPFORRETRY
             task.reason = event.reason
             task.retry_at = event.retry_at
+            task.waiting = ""
             task.spared += event.spared
         case TaskSkipped():
             _end(task, event, State.SKIPPED, reason=event.reason)
@@ -270,6 +279,7 @@ def _end(task: TaskRecord, event: Event, state: State, error: TaskError | None =
     _end_attempt(task, event, state, error, reason)
     task.state = state
     task.reason = reason
+    task.waiting = ""
     task.retry_at = None
     task.finished = event.at
 

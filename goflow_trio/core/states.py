@@ -28,7 +28,7 @@ FINAL = frozenset({State.SKIPPED, State.FAILED, State.SUCCESSFUL, State.CANCELLE
 
 TASK_LEGAL: dict[State, frozenset[State]] = {
     State.NOTSTARTED: frozenset({State.RUNNING, State.SKIPPED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.SUCCESSFUL, State.FAILED, State.UPFORRETRY, State.CANCELLED}),
+    State.RUNNING: frozenset({State.SUCCESSFUL, State.FAILED, State.UPFORRETRY, State.SKIPPED, State.CANCELLED}),
     State.UPFORRETRY: frozenset({State.RUNNING, State.CANCELLED}),
     State.SKIPPED: frozenset(),
     State.FAILED: frozenset(),

@@ -34,6 +34,8 @@ class TaskContext:
         scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
         deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
             time-out.
+        waited: of an attempt that only waits and was taken up again after a restart, how many seconds had passed since
+            it began; 0 for any other.
         log: writes a line to the task's output; safe to call from a worker thread.
         write: writes bytes to the task's output as they are, see the method.
         progress: tells how far the work is, as (done, total); safe to call from a worker thread.
@@ -47,6 +49,7 @@ class TaskContext:
     results: Mapping[str, Any] = field(factory=lambda: MappingProxyType({}))
     scheduled_for: datetime | None = None
     deadline: float = float("inf")
+    waited: float = 0.0
     log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
     _report_progress: Callable[[float, float | None], None] = field(
         default=_ignore_progress, repr=False, eq=False, alias="report_progress"

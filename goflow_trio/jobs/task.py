@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
+
+from attrs import frozen
 
 from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.names import check_name
@@ -12,6 +14,22 @@ from goflow_trio.jobs.retry import ConstantDelay, RetryDelay
 from goflow_trio.jobs.trigger_rules import RuleFunction, TriggerRule, rule_function
 
 _Other = TypeVar("_Other", bound="Task | Iterable[Task]")
+
+
+@frozen
+class Wait:
+    """What an operator waits for, if waiting is all it does. It says so by an attribute `waits` that holds one.
+
+    An attempt of such an operator holds no slot. The engine's end does not cut it: after a restart the same attempt
+    is run again, with `context.waited` telling how long it has waited already.
+
+    Args:
+        kind: one word: `sleep`, `condition`, `approval`, `job`.
+        text: for people: what is waited for.
+    """
+
+    kind: str
+    text: str = ""
 
 
 class Task:
@@ -32,6 +50,8 @@ class Task:
         idempotent: whether running it twice does no harm. If so, an attempt cut by a crash of the server just
             runs again; if not, the cut uses up a retry.
         priority: among tasks that wait for a slot, higher starts first.
+        when: a condition: a function of the context, sync or async, asked when the task would run, before each
+            attempt. Does it not hold, the task is skipped.
 
     Raises:
         DefinitionError: an argument is out of range. The message names the task and the mend.
@@ -48,6 +68,7 @@ class Task:
         timeout: float | None = None,
         idempotent: bool = False,
         priority: int = 0,
+        when: Callable[..., Any] | None = None,
     ) -> None:
         self.name = check_name(name, "task")
         if not (callable(operator) or callable(getattr(operator, "run", None))) or isinstance(operator, type):
@@ -70,7 +91,21 @@ class Task:
         self.timeout = check_seconds(f"task {name!r}: timeout", timeout)
         self.idempotent = idempotent
         self.priority = _whole(name, "priority", priority)
+        if when is not None and not callable(when):
+            raise DefinitionError(f"task {name!r}: when must be a function of the context, got {when!r}")
+        self.when = when
         self._downstream: dict[Task, None] = {}  # a set that keeps the order of the edges
+
+    @property
+    def waits(self) -> Wait | None:
+        """What its operator waits for, if that is all it does."""
+        waits = getattr(self.operator, "waits", None)
+        return waits if isinstance(waits, Wait) else None
+
+    @property
+    def kind(self) -> str:
+        """What more it is than a task that does its work: `"branch"` if it chooses what runs after it."""
+        return "branch" if getattr(self.operator, "chooses", False) is True else ""
 
     @property
     def downstream(self) -> tuple[Task, ...]:

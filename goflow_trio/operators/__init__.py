@@ -1,13 +1,27 @@
 """The operators that come with goflow-trio, and the protocol of those that do not.
 
-`base` says what an operator is and calls it; `noop`, `function`, `command` and `http` are operators; `processes` and
-`output` serve `command`. Nothing here knows the engine: an operator sees its `TaskContext` and nothing else.
+`base` says what an operator is and calls it; `noop`, `function`, `command`, `http` and those of `flow` are operators;
+`processes` and `output` serve `command`. Nothing here knows the engine: an operator sees its
+`TaskContext` and nothing else.
 """
 
 from goflow_trio.operators.base import Operator
 from goflow_trio.operators.command import Command
+from goflow_trio.operators.flow import Approve, Branch, Sleep, WaitFor
 from goflow_trio.operators.function import Function
 from goflow_trio.operators.http import Get, Post, Request
 from goflow_trio.operators.noop import Noop
 
-__all__ = ["Command", "Function", "Get", "Noop", "Operator", "Post", "Request"]
+__all__ = [
+    "Approve",
+    "Branch",
+    "Command",
+    "Function",
+    "Get",
+    "Noop",
+    "Operator",
+    "Post",
+    "Request",
+    "Sleep",
+    "WaitFor",
+]

@@ -147,7 +147,11 @@ class Attempt(Struct):
 
 
 class TaskDetails(Struct, rename="camel"):
-    """One task of an execution. `result` is whatever it returned."""
+    """One task of an execution. `result` is whatever it returned.
+
+    `waiting` is empty, or what its attempt waits for without holding a slot: `sleep`, `condition`, `approval` (it wants
+    an answer), `job`; `reason` tells it in words.
+    """
 
     name: str
     state: State
@@ -158,7 +162,17 @@ class TaskDetails(Struct, rename="camel"):
     result: Any
     error: Failure | None
     reason: str
+    waiting: str
     attempts: list[Attempt]
+
+
+class Reopening(Struct):
+    """That an execution ran again after its end: when, who asked for it and why, and which tasks began anew."""
+
+    at: Timestamp
+    by: str
+    reason: str
+    tasks: list[str]
 
 
 class ExecutionDetails(Struct, rename="camel"):
@@ -176,6 +190,7 @@ class ExecutionDetails(Struct, rename="camel"):
     finished: Maybe
     reason: str
     params: dict[str, Any]
+    reopenings: list[Reopening]
 
 
 class RunTasks(Struct):

@@ -105,6 +105,10 @@ def execution_details(record: ExecutionRecord) -> shapes.ExecutionDetails:
         finished=timestamp(record.finished),
         reason=record.reason,
         params=plain(dict(record.params)),
+        reopenings=[
+            shapes.Reopening(at=instant(one.at), by=one.by, reason=one.reason, tasks=list(one.tasks))
+            for one in record.reopenings
+        ],
     )
 
 
@@ -119,6 +123,7 @@ def _task(task: TaskRecord) -> shapes.TaskDetails:
         result=plain(task.result),
         error=_error(task.error),
         reason=task.reason,
+        waiting=task.waiting,
         attempts=[_attempt(attempt) for attempt in task.attempts],
     )
 

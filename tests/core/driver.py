@@ -11,6 +11,7 @@ from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import (
     AttemptCancelled,
     AttemptFailed,
+    AttemptSkipped,
     AttemptSucceeded,
     CancelAttempt,
     CancelRequested,
@@ -73,8 +74,11 @@ class Driver:
     def report(self, report):
         return self._take(self.machine.receive(report, self.tick()))
 
-    def succeed(self, task, result=None):
-        return self.report(AttemptSucceeded(task, self.live[task], result))
+    def succeed(self, task, result=None, chosen=None):
+        return self.report(AttemptSucceeded(task, self.live[task], result, chosen))
+
+    def skip(self, task, reason="nothing to do"):
+        return self.report(AttemptSkipped(task, self.live[task], reason))
 
     def fail(self, task, error=ERROR, reason="error"):
         return self.report(AttemptFailed(task, self.live[task], error, reason))
@@ -116,7 +120,11 @@ class Driver:
             del self.events[-lost:]
         self.record = fold(deepcopy(self.events))["e1"]
         self.live, self.waiting, self.due, self.to_cancel = {}, {}, set(), set()
-        self.cuts |= {(name, task.attempt) for name, task in self.record.tasks.items() if task.state == "running"}
+        self.cuts |= {
+            (name, task.attempt)
+            for name, task in self.record.tasks.items()
+            if task.state == "running" and not task.waiting
+        }
         if self.record.state in FINAL:
             return None
         if job is not None:
@@ -212,22 +220,25 @@ class Driver:
         assert all(machine.task_state(name) is task.state for name, task in record.tasks.items())
         running = [name for name, task in record.tasks.items() if task.state == "running"]
         assert sorted(running) == sorted(self.live)
-        assert machine.active == len(running) <= self.plan.max_active
+        holding = [name for name in running if not record.tasks[name].waiting]
+        assert machine.active == len(holding) <= self.plan.max_active
         upforretry = [name for name, task in record.tasks.items() if task.state == "upforretry"]
         assert sorted(upforretry) == sorted(self.waiting)
         started = [(e.task, e.attempt) for e in step.events if isinstance(e, TaskStarted)]
         told = [(i.task, i.attempt) for i in step.instructions if isinstance(i, RunAttempt)]
+        told = [pair for pair in told if pair in started or not record.tasks[pair[0]].waiting]  # that one goes on
         assert told == [pair for pair in started if pair[0] in self.live]
         planned = [(e.task, e.attempt) for e in step.events if isinstance(e, TaskRetryScheduled)]
         waits = [(i.task, i.attempt) for i in step.instructions if isinstance(i, WaitForRetry)]
         assert set(planned) <= set(waits)
-        if any(isinstance(i, CancelAttempt) for i in step.instructions):
+        orders = [i for i in step.instructions if i.task in self.live or i.task in self.waiting]
+        if any(isinstance(i, CancelAttempt) for i in orders):  # one whose task was decided needs no answer
             assert record.ending is not None
         ended = [e for e in step.events if isinstance(e, ExecutionFinished)]
         assert bool(ended) == (machine.finished and bool(step.events))
         if machine.finished:
             assert all(task.state in FINAL for task in record.tasks.values())
-            assert not step.instructions
+            assert not orders
             assert ended == step.events[-1:]
 
 

@@ -20,6 +20,7 @@ LEGAL = {
     ("running", "successful"),
     ("running", "failed"),
     ("running", "upforretry"),
+    ("running", "skipped"),
     ("running", "cancelled"),
     ("upforretry", "running"),
     ("upforretry", "failed"),
@@ -63,6 +64,17 @@ RULES = {
 }
 
 
+def verdict(spec, name, states):
+    """Return whether a task is to run: what the branches before it chose, then what its rule says."""
+    task = spec.tasks[name]
+    branches = [before for before in task.upstream if spec.tasks[before].chooses is not None]
+    if any(states[branch] == "successful" and name not in spec.tasks[branch].chooses for branch in branches):
+        return "skip"
+    if any(states[branch] not in FINAL for branch in branches):
+        return "wait"
+    return RULES[task.rule]([states[before] for before in task.upstream])
+
+
 def is_cleanup(task):
     return task.rule == "allDone" and bool(task.upstream)
 
@@ -82,7 +94,7 @@ def outcome_of(task, cuts, made=0):
             if task.idempotent:
                 continue
         elif made + attempt > task.failures:
-            return "successful", attempt
+            return ("skipped" if task.skips else "successful"), attempt
         used += 1
         if used > task.retries:
             return "failed", attempt
@@ -101,9 +113,9 @@ def final_states(spec, cuts=()):
     while len(ends) < len(spec.tasks):
         for name, task in spec.tasks.items():
             if name not in ends and all(before in ends for before in task.upstream):
-                verdict = RULES[task.rule]([ends[before][0] for before in task.upstream])
+                says = verdict(spec, name, {before: ends[before][0] for before in task.upstream})
                 cut = {attempt for cut_task, attempt in cuts if cut_task == name}
-                ends[name] = outcome_of(task, cut) if verdict == "run" else ("skipped", 0)
+                ends[name] = outcome_of(task, cut) if says == "run" else ("skipped", 0)
     return ends
 
 
@@ -140,7 +152,7 @@ class Naive:
         return self.forced or not self.started or not is_cleanup(self.spec.tasks[name])
 
     def succeed(self, name):
-        self.states[name] = "successful"
+        self.states[name] = "skipped" if self.spec.tasks[name].skips else "successful"
 
     def cancel_attempt(self, name):
         self.states[name] = "cancelled"
@@ -173,6 +185,8 @@ class Naive:
         self.ready = {}
         self.forced = False
         for name in self.live():
+            if self.spec.tasks[name].waits:
+                continue
             self.interruptions[name] += 1
             if self.to_end(name):
                 self.states[name] = "cancelled"
@@ -193,17 +207,24 @@ class Naive:
         moved = self.started
         while moved:
             moved = False
-            for name, task in self.spec.tasks.items():
+            for name in self.spec.tasks:
                 if self.states[name] == "notstarted" and name not in self.ready:
-                    verdict = RULES[task.rule]([self.states[before] for before in task.upstream])
-                    if verdict == "run":
+                    says = verdict(self.spec, name, self.states)
+                    if says == "run":
                         self.ready[name] = self.turn
-                    elif verdict == "skip":
+                    elif says == "skip":
                         self.states[name] = "skipped"
-                    moved = moved or verdict != "wait"
+                    moved = moved or says != "wait"
         for name in [name for name in self.ready if self.states[name] in FINAL]:
             del self.ready[name]
-        free = self.spec.max_active - len(self.live())
+        waits = [name for name in self.ready if self.spec.tasks[name].waits]
+        assert {name for name in chosen if self.spec.tasks[name].waits} == set(waits), "a wait needs no slot"
+        for name in waits:
+            del self.ready[name]
+            self.states[name] = "running"
+            self.attempts[name] += 1
+        chosen = [name for name in chosen if name not in waits]
+        free = self.spec.max_active - sum(not self.spec.tasks[name].waits for name in self.live())
         assert len(chosen) == min(free, len(self.ready)), f"free {free}, ready {self.ready}, started {chosen}"
         for name in chosen:
             rank = {other: (-self.spec.tasks[other].priority, since) for other, since in self.ready.items()}

@@ -19,7 +19,7 @@ from goflow_trio.core.messages import (
 )
 from goflow_trio.core.record import apply_event, fold, submitted_record
 from tests.core.driver import ERROR, Driver
-from tests.core.naive import CRASH_LIMIT, FINAL, RULES, Naive, execution_state, final_states
+from tests.core.naive import CRASH_LIMIT, FINAL, Naive, execution_state, final_states, verdict
 from tests.strategies import Tape, job_of, jobs, tapes
 
 thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -27,6 +27,14 @@ thorough = settings(max_examples=150, deadline=None, suppress_health_check=[Heal
 
 def started_in(step):
     return [event.task for event in step.events if isinstance(event, TaskStarted)]
+
+
+def end_well(driver, spec, name):
+    """End an attempt that does not fail."""
+    if spec.tasks[name].skips:
+        driver.skip(name)
+    else:
+        driver.succeed(name, chosen=spec.tasks[name].chooses)
 
 
 class Pair:
@@ -64,7 +72,7 @@ class Pair:
             driver.acknowledge_cancel(name)
         elif driver.live[name] > self.spec.tasks[name].failures:
             naive.succeed(name)
-            driver.succeed(name)
+            end_well(driver, self.spec, name)
         else:
             naive.fail(name)
             driver.fail(name)
@@ -111,9 +119,8 @@ def check_ending(spec, driver):
     record = submitted_record(driver.events[0])
     for event in driver.events[1:]:
         if isinstance(event, TaskStarted) and event.attempt == record.tasks[event.task].earlier + 1:
-            task = spec.tasks[event.task]
-            ups = [str(record.tasks[before].state) for before in task.upstream]
-            assert RULES[task.rule](ups) == "run", f"{event.task} started though its upstreams are {ups}"
+            ups = {before: str(record.tasks[before].state) for before in spec.tasks[event.task].upstream}
+            assert verdict(spec, event.task, ups) == "run", f"{event.task} started though its upstreams are {ups}"
         if event.task:
             assert record.tasks[event.task].state not in FINAL
         apply_event(record, event)
@@ -214,7 +221,7 @@ def turn(driver, spec, tape):
     elif name in driver.to_cancel and tape.below(3):
         driver.acknowledge_cancel(name)
     elif driver.live[name] > spec.tasks[name].failures:
-        driver.succeed(name)
+        end_well(driver, spec, name)
     else:
         driver.fail(name)
 

@@ -11,7 +11,7 @@ from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ExponentialBackoff
 from goflow_trio.jobs.task import Task
 from tests.core.driver import Driver
-from tests.core.naive import RULES, execution_state, outcome_of
+from tests.core.naive import execution_state, outcome_of, verdict
 from tests.core.test_properties import Pair, check_ending, thorough
 from tests.strategies import Tape, jobs, tapes, work
 
@@ -149,7 +149,7 @@ def ends_after(spec, driver, begun):
     while len(ends) < len(spec.tasks):
         for name, task in spec.tasks.items():
             if name not in ends and all(before in ends for before in task.upstream):
-                if RULES[task.rule]([ends[before][0] for before in task.upstream]) != "run":
+                if verdict(spec, name, {before: ends[before][0] for before in task.upstream}) != "run":
                     ends[name] = ("skipped", attempts[name])
                     continue
                 state, tries = outcome_of(task, set(), made=attempts[name])

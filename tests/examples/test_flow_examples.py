@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.examples.test_examples import load
+from tests.examples.test_examples import load, run
 
 
 async def test_flow_rerun():
@@ -11,3 +11,20 @@ async def test_flow_rerun():
     assert record.results == {"extract": [1, 2, 3], "load": 6}
     assert [len(record.tasks[name].attempts) for name in ("extract", "load")] == [1, 2]
     assert record.reopenings[0].reason == "made room on the disk"
+
+
+async def test_flow_branch(autojump_clock):
+    job = load("flow_branch").load()
+    states = {name: str(task.state) for name, task in (await run(job)).tasks.items()}
+    assert (states["at-once"], states["in-batches"], states["join"]) == ("successful", "skipped", "successful")
+    assert states["notify"] == "skipped"
+    record = await run(job, rows=5000, notify=True)
+    states = {name: str(task.state) for name, task in record.tasks.items()}
+    assert (states["at-once"], states["in-batches"], states["notify"]) == ("skipped", "successful", "successful")
+
+
+async def test_flow_waits(autojump_clock, capsys):
+    record = await load("flow_waits").main()
+    assert record.results["deploy"] == "deployed, says ada"
+    assert record.results["artifact"] == "app.tar.gz"
+    assert capsys.readouterr().out == "waiting for approval: Deploy to production?\n"
