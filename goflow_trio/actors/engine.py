@@ -7,6 +7,7 @@ in the store to be resumed by the next engine that opens it. A fault in one exec
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -43,6 +44,7 @@ from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.rerun import Start, tasks_to_rerun
 from goflow_trio.core.states import State
+from goflow_trio.core.timeline import Timeline
 from goflow_trio.errors import (
     CodecError,
     DefinitionError,
@@ -56,7 +58,7 @@ from goflow_trio.errors import (
     WrongState,
 )
 from goflow_trio.jobs.job import Job, build_job
-from goflow_trio.schedules import upcoming
+from goflow_trio.schedules import in_utc, upcoming
 from goflow_trio.stores import Backend, open_backend
 
 logger = logging.getLogger("goflow_trio.engine")
@@ -146,9 +148,10 @@ class Engine:
         self._plans = {name: plan_job(job) for name, job in jobs.items()}
         self._world = Surroundings(store, environment, trio.CapacityLimiter(limits.OPERATOR_THREADS), outputs)
         self._executions: dict[str, Execution] = {}
+        self._unfinished: Counter[str] = Counter()  # executions by job
         self._admission = {name: _admission(job) for name, job in jobs.items()}
         scheduled = {name: job for name, job in jobs.items() if job.schedule is not None}
-        self._scheduler = Scheduler(scheduled, self)
+        self._scheduler = Scheduler(scheduled, self, steady=environment.steady)
         self._closing = False
         for job in jobs.values():
             for task in job:
@@ -333,13 +336,14 @@ class Engine:
         idempotency_key: str | None = None,
         scheduled_for: datetime | None = None,
         trigger: str = "manual",
+        execution_id: str | None = None,
     ) -> Execution:
         job = self.job(name)
         merged = _merged_params(job, params)
         self._check_open()
         try:
             with trio.fail_after(limits.SUBMIT_SECONDS):
-                execution_id = self._environment.new_id()
+                execution_id = execution_id or self._environment.new_id()
                 if idempotency_key is not None:
                     claim = {"execution": execution_id, "at": self.now()}
                     winner = await self.store.claim(keys.idempotency(name, idempotency_key), claim)
@@ -373,6 +377,7 @@ class Engine:
     ) -> Execution:
         supervisor = Supervisor(machine, job, params, self._world)
         execution = self._executions[machine.execution] = Execution(self, supervisor)
+        self._unfinished[execution.job] += 1
         admission = self._admission.get(job.name) if job is not None else None
         self._nursery.start_soon(self._run_supervisor, supervisor, step, admission, name=f"execution {execution.id}")
         return execution
@@ -393,6 +398,7 @@ class Engine:
                 await self.store.append((event,))
         finally:
             execution = self._executions.pop(execution_id)
+            self._unfinished[execution.job] -= 1
             execution._last = self.store.ledger.find(execution_id)  # whatever the caches forget
             supervisor.close()
 
@@ -546,12 +552,53 @@ class Engine:
             UnknownJob: no such job.
             UsageError: it has no schedule.
         """
+        await (self.resume(job) if active else self.pause(job))
+        return active
+
+    async def pause(self, job: str, until: datetime | None = None) -> None:
+        """Switch a job's schedule off, durably. What it would have run meanwhile is nobody's debt.
+
+        Args:
+            job: the job's name.
+            until: when it goes on by itself (aware), whether or not this engine runs all the time; None is never.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it has no schedule, or `until` is not in the future.
+        """
+        self._check_schedule(job)
+        if until is not None and in_utc(until) <= self.now():
+            raise UsageError(f"job {job!r}: a pause until {until.isoformat()} is over already; give a later instant")
+        event = ScheduleToggled(self.now(), job, active=False, until=None if until is None else in_utc(until))
+        await self.store.append((event,))
+        self._scheduler.wake(job)
+
+    async def resume(self, job: str, *, catch_up: bool = False) -> None:
+        """Switch a job's schedule on, durably. It begins with the next instant.
+
+        Args:
+            job: the job's name.
+            catch_up: instants that passed while it was off are misfires, for the job's policy to see to.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it has no schedule.
+        """
+        self._check_schedule(job)
+        timeline = self.timeline(job)
+        owed = catch_up or self.is_active(job)  # switched on twice, it owes what it owed
+        since = (timeline.position(self.now()) if owed else None) or self.now()
+        await self.store.append((ScheduleToggled(self.now(), job, active=True, since=since),))
+        self._scheduler.wake(job)
+
+    def paused_until(self, job: str) -> datetime | None:
+        """Return when a job's schedule goes on by itself; None if it is on, or off for good."""
+        return self.store.ledger.schedule(job).until
+
+    def _check_schedule(self, job: str) -> None:
         if self.job(job).schedule is None:
             raise UsageError(f"job {job!r} has no schedule that could be switched; give it one in its definition")
         self._check_open()
-        await self.store.append((ScheduleToggled(self.now(), job, active=active),))
-        self._scheduler.wake(job)
-        return active
 
     def upcoming(self, job: str, n: int) -> list[datetime]:
         """Return the next `n` instants of a job's schedule, whether or not it is switched on.
@@ -564,26 +611,30 @@ class Engine:
 
     # What the scheduler asks -----------------------------------------------------------------------
 
-    def cursor(self, job: str) -> datetime | None:
-        """Return the last instant of a job's schedule that is accounted for."""
-        return self.store.ledger.schedule(job).cursor
+    def timeline(self, job: str) -> Timeline:
+        """Return which instants of a job's schedule are accounted for; for reading."""
+        return self.store.ledger.schedule(job).timeline
 
-    def has_active_executions(self, job: str) -> bool:
-        """Return whether executions of a job are unfinished."""
-        return any(execution.job == job for execution in self._executions.values())
+    def active_executions(self, job: str) -> int:
+        """Return how many executions of a job are unfinished."""
+        return self._unfinished[job]
 
     async def cancel_active(self, job: str, reason: str) -> None:
         """Cancel all unfinished executions of a job and wait until they are gone."""
         for execution in [e for e in self._executions.values() if e.job == job]:
             await execution.cancel(reason)
 
-    async def submit_scheduled(self, job: str, instant: datetime) -> None:
-        """Submit the execution of an instant; returns once that is durable."""
-        await self._submit(job, scheduled_for=instant, trigger="schedule")
+    def new_id(self) -> str:
+        """Return the id of a new execution."""
+        return self._environment.new_id()
 
-    async def record_missed(self, event: Event) -> None:
-        """Write that instants passed without a run."""
-        await self.store.append((event,))
+    async def submit_scheduled(self, job: str, instant: datetime, execution_id: str) -> None:
+        """Submit the execution of an instant; returns once that is durable. Again with the same id it is the same."""
+        await self._submit(job, scheduled_for=instant, trigger="schedule", execution_id=execution_id)
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """Write events that are about schedules."""
+        await self.store.append(events)
 
     # Life ------------------------------------------------------------------------------------------
 
@@ -594,7 +645,7 @@ class Engine:
         first_seen = [
             ScheduleStarted(self.now(), name)
             for name in self.jobs
-            if self.is_active(name) and self.cursor(name) is None
+            if self.is_active(name) and self.timeline(name).cursor is None
         ]
         if first_seen:
             await self.store.append(first_seen)

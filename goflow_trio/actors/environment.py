@@ -20,10 +20,12 @@ class Environment:
     Args:
         now: returns the wall-clock time (aware, UTC).
         random_bits: returns a whole number of so many random bits.
+        steady: whether `now` advances exactly with trio's clock and is never set, so that nobody has to look.
     """
 
     now: Callable[[], datetime]
     random_bits: Callable[[int], int]
+    steady: bool = False
     _last_id: int = field(default=_FAR_PAST, init=False)
     _ids_in_step: int = field(default=Factory(int), init=False)
 
@@ -62,4 +64,4 @@ def virtual_environment(start: datetime, seed: int = 0) -> Environment:
             origin.append(trio.current_time())
         return start + timedelta(seconds=trio.current_time() - origin[0])
 
-    return Environment(now=now, random_bits=random.Random(seed).getrandbits)  # noqa: S311  # ids, not secrets
+    return Environment(now=now, random_bits=random.Random(seed).getrandbits, steady=True)  # noqa: S311  # ids, not secrets

@@ -6,8 +6,9 @@ Only the store actor and recovery change it, and only with events that are in th
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from attrs import Factory, define
 
@@ -21,6 +22,7 @@ from goflow_trio.core.messages import (
     ScheduleToggled,
 )
 from goflow_trio.core.record import ExecutionRecord, apply_event, reopened_record, submitted_record
+from goflow_trio.core.timeline import Timeline
 
 
 @define
@@ -29,16 +31,29 @@ class ScheduleState:
 
     Args:
         active: whether it is switched on; None while nobody ever switched it.
-        cursor: the last instant that is accounted for, by an execution or as missed.
+        timeline: which of its instants are accounted for.
+        until: when it goes on by itself, while it is switched off for a time.
     """
 
     active: bool | None = None
-    cursor: datetime | None = None
+    timeline: Timeline = Factory(Timeline)
+    until: datetime | None = None
 
-    def advance(self, instant: datetime | None) -> None:
-        """Account for an instant. The cursor never goes back, whatever the clock does."""
-        if instant is not None and (self.cursor is None or instant > self.cursor):
-            self.cursor = instant
+    @property
+    def cursor(self) -> datetime | None:
+        """The latest instant that is accounted for, by an execution or as missed."""
+        return self.timeline.cursor
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of it."""
+        gaps = [list(gap) for gap in self.timeline.gaps]
+        return {"active": self.active, "cursor": self.cursor, "gaps": gaps, "until": self.until}
+
+    @classmethod
+    def from_plain(cls, known: Mapping[str, Any]) -> ScheduleState:
+        """Return what a checkpoint kept; one by an earlier version knows less."""
+        gaps = [(after, until) for after, until in known.get("gaps", ())]
+        return cls(known["active"], Timeline(known["cursor"], gaps), known.get("until"))
 
 
 @define
@@ -72,7 +87,8 @@ class Ledger:
 
     def _apply_to_execution(self, event: Event) -> None:
         if isinstance(event, ExecutionSubmitted):
-            self.schedule(event.job).advance(event.scheduled_for)
+            if event.trigger == "schedule" and event.scheduled_for is not None:
+                self.schedule(event.job).timeline.account(event.scheduled_for)
             if event.execution not in self.unsaved:
                 self.live.setdefault(event.execution, submitted_record(event))
             return
@@ -99,12 +115,16 @@ class Ledger:
         state = self.schedule(event.job)
         if isinstance(event, ScheduleToggled):
             state.active = event.active
-            # What passed while it was off is nobody's debt: switched on, it begins from here.
-            state.advance(event.at if event.active else None)
+            state.until = event.until
+            if event.active:  # what passed while it was off is nobody's debt: it begins from here
+                state.timeline.begin(event.since or event.at)
         elif isinstance(event, ScheduleStarted):
-            state.advance(event.at)
-        elif isinstance(event, ScheduleMissed):
-            state.advance(event.last)
+            state.timeline.begin(event.at)
+        elif isinstance(event, ScheduleMissed) and event.last is not None:
+            if event.cause == "misfire" and event.first is not None:
+                state.timeline.pass_over(event.first, event.last)
+            else:
+                state.timeline.account(event.last)
 
     def schedule(self, job: str) -> ScheduleState:
         """Return what is known of a job's schedule."""

@@ -62,7 +62,7 @@ async def recover(backend: Backend, environment: Environment) -> Recovered:
     await _drop_finished(backend, ledger)
     for key, data in await scan_all(backend, keys.JOBS):
         known = codec.decode_mapping(data, key)
-        ledger.schedules[known["job"]] = ScheduleState(known["active"], known["cursor"])
+        ledger.schedules[known["job"]] = ScheduleState.from_plain(known)
     tail = await scan_all(backend, keys.LOG, checkpoint)
     events = list(decode_segments(tail, epochs))
     await _fetch_reopened(backend, ledger, events)

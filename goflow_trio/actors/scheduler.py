@@ -1,32 +1,41 @@
 """The cron actor: submits what is due. A scheduled instant is a UTC instant, and each is accounted for once.
 
-An instant is claimed by the event that submits its execution: that event moves the job's cursor in the same write, so
-whatever happens between, an instant is run at most once, and one that passed unnoticed is found again after a
-restart. The wait is cut into slices of wall time, so that a step of the clock or a suspend is noticed within a second.
+One actor and one heap serve all jobs; a job costs nothing while it waits. An instant is claimed by the event that
+submits its execution: that event moves the job's timeline in the same write to the log, of which one engine at a time
+writes the next piece. So whatever happens between, an instant is run at most once, and one that passed unnoticed is
+found again after a restart.
+
+The wait is cut into slices of wall time, so that a step of the clock or a suspend is noticed within a second. When the
+clock was set back, watching begins anew from there: what has run does not run again, what has not may.
 """
 
 from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Protocol
 
 import trio
-from attrs import field, frozen
 
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event, ScheduleMissed
-from goflow_trio.errors import EngineClosed, GoflowError
+from goflow_trio.core.due import LATE, due_instants
+from goflow_trio.core.messages import Event, ScheduleMissed, ScheduleStarted, ScheduleToggled
+from goflow_trio.core.timeline import Timeline
+from goflow_trio.errors import EngineClosed, GoflowError, ScheduleError
 from goflow_trio.jobs.job import Job
-from goflow_trio.schedules import Schedule
+from goflow_trio.schedules.base import checked
 
 logger = logging.getLogger("goflow_trio.scheduler")
 
-_SLICE_SECONDS = 1.0
-_DEFAULT_WINDOW = timedelta(days=365)
-_COUNTED_MOST = 10_000
+SLICE_SECONDS = 1.0
+"""The longest wait on a clock that may step."""
+
+_PLANS_PER_TURN = 100
+
+# A machine without a clock of its own starts in 1970 or 2000, until the network tells it better.
+_CLOCK_IS_SET = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 class Host(Protocol):
@@ -35,91 +44,29 @@ class Host(Protocol):
     def now(self) -> datetime:
         """Return the wall-clock time."""
 
-    def cursor(self, job: str) -> datetime | None:
-        """Return the last instant of a job that is accounted for."""
+    def timeline(self, job: str) -> Timeline:
+        """Return what of a job's schedule is accounted for; for reading."""
 
     def is_active(self, job: str) -> bool:
         """Return whether a job's schedule is switched on."""
 
-    def has_active_executions(self, job: str) -> bool:
-        """Return whether executions of a job are unfinished."""
+    def paused_until(self, job: str) -> datetime | None:
+        """Return when a job's schedule goes on by itself, if it is switched off for a time."""
+
+    def active_executions(self, job: str) -> int:
+        """Return how many executions of a job are unfinished."""
 
     async def cancel_active(self, job: str, reason: str) -> None:
         """Cancel all unfinished executions of a job and wait until they are gone."""
 
-    async def submit_scheduled(self, job: str, instant: datetime) -> None:
-        """Submit the execution of an instant; returns once that is durable."""
+    def new_id(self) -> str:
+        """Return the id of a new execution."""
 
-    async def record_missed(self, event: Event) -> None:
-        """Write that instants passed without a run."""
+    async def submit_scheduled(self, job: str, instant: datetime, execution_id: str) -> None:
+        """Submit the execution of an instant; returns once that is durable. Again with the same id it is the same."""
 
-
-@frozen
-class Due:
-    """What has to be done about the instants of one job up to now.
-
-    Args:
-        run: instants to submit, in order.
-        missed: how many instants before them get no run of their own.
-        first: the first of those.
-        last: the last of those.
-    """
-
-    run: tuple[datetime, ...]
-    missed: int = 0
-    first: datetime | None = None
-    last: datetime | None = None
-
-
-def due_instants(job: Job, schedule: Schedule, cursor: datetime, now: datetime) -> Due:
-    """Apply the job's misfire policy to the instants after `cursor` up to `now`. Pure.
-
-    The instant of this moment is no misfire; only those that a later one has overtaken are.
-    """
-    window = timedelta(seconds=job.catchup_window) if job.catchup_window else _DEFAULT_WINDOW
-    instants: list[datetime] = []
-    counted = 0
-    first: datetime | None = None
-    instant = schedule.next_after(cursor)
-    keep = limits.MISSED_INSTANTS if job.misfire == "all" else 1
-    while instant is not None and instant <= now:
-        first = first or instant
-        instants.append(instant)
-        counted += 1
-        if len(instants) > keep:
-            instants.pop(0)
-        if counted == _COUNTED_MOST:  # a long absence: the latest ones are what matters now
-            instant = _shortly_before(schedule, now, instant)
-        instant = schedule.next_after(instant)
-    late = timedelta(seconds=2 * _SLICE_SECONDS)
-    wanted = [
-        instant
-        for instant in instants
-        if now - instant <= (late if job.misfire == "skip" else window) or now - instant <= late
-    ]
-    missed = counted - len(wanted)
-    if not missed:
-        return Due(tuple(wanted))
-    last = instants[-1] if not wanted else wanted[0] - timedelta(microseconds=1)
-    return Due(tuple(wanted), missed, first, last)
-
-
-def _shortly_before(schedule: Schedule, now: datetime, at_least: datetime) -> datetime:
-    """Return a moment from which few instants are left up to `now`: spans are doubled until one holds an instant."""
-    span = timedelta(seconds=1)
-    while now - span > at_least:
-        following = schedule.next_after(now - span)
-        if following is not None and following <= now:
-            return now - span
-        span *= 2
-    return at_least
-
-
-@frozen(order=True)
-class _Entry:
-    at: datetime
-    job: str
-    schedule: Schedule = field(order=False)
+    async def record(self, events: Sequence[Event]) -> None:
+        """Write events of schedules."""
 
 
 class Scheduler:
@@ -128,51 +75,119 @@ class Scheduler:
     Args:
         jobs: the jobs that have a schedule, by name.
         host: the engine.
+        steady: whether the clock can be trusted never to step, as in a simulation: then nothing wakes in between.
     """
 
-    def __init__(self, jobs: dict[str, Job], host: Host) -> None:
+    def __init__(self, jobs: dict[str, Job], host: Host, *, steady: bool = False) -> None:
         self._jobs = jobs
         self._host = host
-        self._heap: list[_Entry] = []
+        self._slice = float("inf") if steady else SLICE_SECONDS
+        self._heap: list[tuple[datetime, int, str]] = []  # when, turn of planning, job
+        self._turns: dict[str, int] = {}  # an entry of the heap counts if it has the job's latest turn
+        self._turn = 0
         self._busy: set[str] = set()
+        self._ids: dict[tuple[str, datetime], str] = {}  # of submits whose outcome is not known yet
+        self._alarms: list[tuple[datetime, int, trio.Event]] = []
         self._bell = trio.Event()
 
     def wake(self, job: str) -> None:
         """Look at a job anew: its schedule was switched."""
-        self._heap = [entry for entry in self._heap if entry.job != job]
-        heapq.heapify(self._heap)
         self._plan(job)
         self._bell.set()
 
+    async def wait_until(self, instant: datetime) -> None:
+        """Wait until the wall clock shows an instant, whatever steps it takes on the way."""
+        self._turn += 1
+        rung = trio.Event()
+        heapq.heappush(self._alarms, (instant, self._turn, rung))
+        self._bell.set()
+        await rung.wait()
+
     async def run(self) -> None:
         """Submit what is due, until cancelled."""
-        for job in self._jobs:
-            self._plan(job)
+        await self._plan_all()
+        last = self._host.now()
         async with trio.open_nursery() as nursery:
             while True:
                 now = self._host.now()
-                while self._heap and self._heap[0].at <= now:
-                    entry = heapq.heappop(self._heap)
-                    self._busy.add(entry.job)
-                    nursery.start_soon(self._serve, entry.job)
+                if now < last:
+                    await self._clock_was_set_back(last, now)
+                last = now
+                seconds = self._slice
+                if now >= _CLOCK_IS_SET:
+                    self._start_due(now, nursery)
+                    seconds = min(self._seconds_left(now), self._slice)
                 self._bell = trio.Event()
-                seconds = (self._heap[0].at - now).total_seconds() if self._heap else float("inf")
-                with trio.move_on_after(min(seconds, _SLICE_SECONDS) if self._heap else seconds):
+                with trio.move_on_after(seconds):
                     await self._bell.wait()
 
-    def _plan(self, name: str) -> None:
-        """Find the job's next instant after those accounted for."""
-        schedule = self._jobs[name].schedule
-        if schedule is None or name in self._busy or not self._host.is_active(name):
-            return
-        cursor = self._host.cursor(name) or self._host.now()
-        instant = self._guarded(name, lambda: schedule.next_after(cursor))
-        if instant is not None:
-            heapq.heappush(self._heap, _Entry(instant, name, schedule))
+    def _start_due(self, now: datetime, nursery: trio.Nursery) -> None:
+        while self._alarms and (self._alarms[0][0] <= now):
+            heapq.heappop(self._alarms)[2].set()
+        while self._heap and self._heap[0][0] <= now:
+            _, turn, job = heapq.heappop(self._heap)
+            if self._turns.get(job) == turn and job not in self._busy:
+                self._busy.add(job)
+                nursery.start_soon(self._serve, job, name=f"schedule of {job}")
 
-    def _guarded(self, name: str, ask: Callable[[], datetime | None]) -> datetime | None:
+    def _seconds_left(self, now: datetime) -> float:
+        """Return how long nothing is due; for ever if nothing ever is."""
+        soonest = min((queue[0][0] for queue in (self._heap, self._alarms) if queue), default=None)
+        if soonest is None:
+            return float("inf")
+        return max(0.0, (soonest - now).total_seconds())
+
+    async def _plan_all(self) -> None:
+        now = self._host.now()
+        if now < _CLOCK_IS_SET:
+            logger.warning("the clock shows %s and is not set: schedules begin when it is", now.date())
+        await self._begin_in_gaps(now, "the clock is behind what was recorded earlier")
+        for count, job in enumerate(self._jobs, 1):
+            self._plan(job)
+            if count % _PLANS_PER_TURN == 0:
+                await trio.lowlevel.checkpoint()
+
+    async def _clock_was_set_back(self, last: datetime, now: datetime) -> None:
+        behind = (last - now).total_seconds()
+        begun = await self._begin_in_gaps(now, f"the clock was set back by {behind:.3g} s")
+        if last - now > LATE:
+            logger.warning("the clock was set back by %.0f s: what has run will not run again", behind)
+            begun = list(self._jobs)
+        for job in begun:
+            self._plan(job)
+
+    async def _begin_in_gaps(self, now: datetime, reason: str) -> list[str]:
+        """Where nothing has run at what the clock shows now, begin from there; what lies before is nobody's debt.
+
+        Returns:
+            The jobs it was done for.
+        """
+        events: list[ScheduleStarted] = []
+        for job in self._jobs:
+            timeline = self._host.timeline(job)
+            if timeline.cursor is not None and now < timeline.cursor and timeline.is_free(now):
+                events.append(ScheduleStarted(now, job, reason=reason))
+        if events:
+            await self._host.record(events)
+        return [event.job for event in events]
+
+    def _plan(self, name: str) -> None:
+        """Find the next instant of a job that is not accounted for, or when it goes on by itself."""
+        self._turn += 1
+        self._turns[name] = self._turn
+        if name in self._busy:
+            return
+        instant = self._host.paused_until(name)
+        if self._host.is_active(name):
+            instant = self._next_instant(name)
+        if instant is not None:
+            heapq.heappush(self._heap, (instant, self._turn, name))
+
+    def _next_instant(self, name: str) -> datetime | None:
+        schedule = self._jobs[name].schedule
+        assert schedule is not None
         try:
-            return ask()
+            return self._host.timeline(name).next_free(checked(schedule), self._host.now())
         except Exception:  # a schedule may be the user's code: it stops its own job only
             logger.exception("job %s: its schedule failed; it will not run by itself any more", name)
             return None
@@ -183,9 +198,12 @@ class Scheduler:
             await self._do_due(self._jobs[name])
         except EngineClosed:
             return
+        except ScheduleError:
+            logger.exception("job %s: its schedule failed; it will not run by itself any more", name)
+            return
         except GoflowError as error:
             logger.warning("job %s: what was due could not be submitted, trying again: %s", name, error)
-            await trio.sleep(_SLICE_SECONDS)
+            await trio.sleep(SLICE_SECONDS)
         except Exception:
             logger.exception("job %s: its schedule failed; it will not run by itself any more", name)
             return
@@ -196,24 +214,44 @@ class Scheduler:
 
     async def _do_due(self, job: Job) -> None:
         host = self._host
-        schedule = job.schedule
-        if schedule is None or not host.is_active(job.name):
-            return
         now = host.now()
-        due = due_instants(job, schedule, host.cursor(job.name) or now, now)
-        if due.missed:
-            reason = f"not running at the time; misfire={job.misfire}"
-            await self._miss(job.name, due.first, due.last, due.missed, reason)
+        until = host.paused_until(job.name)
+        if until is not None and until <= now:
+            reason = "the pause is over"
+            await host.record((ScheduleToggled(now, job.name, active=True, since=until, reason=reason),))
+        if job.schedule is None or not host.is_active(job.name):
+            return
+        position = host.timeline(job.name).position(now)
+        due = due_instants(job, checked(job.schedule), position or now, now)
+        if due.first is not None and due.last is not None:
+            reason = f"not running at the time, suspended, or the clock was set; misfire={job.misfire}"
+            reason += "" if due.counted else "; there were more than were counted"
+            await self._miss(job.name, (due.first, due.last), reason, "misfire", due.missed)
         for instant in due.run:
             if not host.is_active(job.name):
                 return
-            if job.overlap == "skip" and host.has_active_executions(job.name):
-                await self._miss(job.name, instant, instant, 1, "an earlier execution is still running; overlap=skip")
-                continue
-            if job.overlap == "cancel" and host.has_active_executions(job.name):
-                await host.cancel_active(job.name, f"replaced by the run of {instant.astimezone(UTC).isoformat()}")
-            await host.submit_scheduled(job.name, instant)
+            await self._run_instant(job, instant)
 
-    async def _miss(self, job: str, first: datetime | None, last: datetime | None, count: int, reason: str) -> None:
-        event = ScheduleMissed(self._host.now(), job, first=first, last=last, count=count, reason=reason)
-        await self._host.record_missed(event)
+    async def _run_instant(self, job: Job, instant: datetime) -> None:
+        host = self._host
+        name = job.name
+        if job.overlap != "allow" and (active := host.active_executions(name)):
+            if job.overlap == "skip":
+                reason = "an earlier execution is still running; overlap=skip"
+                await self._miss(name, (instant, instant), reason, "overlap")
+                return
+            if job.overlap == "queue" and active > limits.QUEUED_EXECUTIONS:
+                reason = f"{limits.QUEUED_EXECUTIONS} executions wait already; overlap=queue"
+                await self._miss(name, (instant, instant), reason, "queue")
+                return
+            if job.overlap == "cancel":
+                await host.cancel_active(name, f"replaced by the run of {instant.astimezone(UTC).isoformat()}")
+        # A submit that failed may yet come to be: tried again under the same id it is the same execution.
+        execution_id = self._ids.setdefault((name, instant), host.new_id())
+        await host.submit_scheduled(name, instant, execution_id)
+        del self._ids[name, instant]
+
+    async def _miss(self, job: str, span: tuple[datetime, datetime], reason: str, cause: str, count: int = 1) -> None:
+        now, (first, last) = self._host.now(), span
+        event = ScheduleMissed(now, job, first=first, last=last, count=count, reason=reason, cause=cause)
+        await self._host.record((event,))

@@ -279,8 +279,7 @@ class Store:
             saved_live[record.id] = list(snapshot)
             pairs |= snapshot
         for job, schedule in self.ledger.schedules.items():
-            state = {"job": job, "active": schedule.active, "cursor": schedule.cursor}
-            pairs[keys.job(job)] = codec.encode_mapping(state)
+            pairs[keys.job(job)] = codec.encode_mapping({"job": job, **schedule.as_plain()})
         await self._insist(self.backend.put, pairs)
         position = {"seq": self.ledger.seq, "segment": self._last_segment}
         await self._insist(self.backend.put, {keys.CHECKPOINT: codec.encode_mapping(position)})

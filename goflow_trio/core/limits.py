@@ -99,3 +99,6 @@ SUBMIT_SECONDS: Final = 10.0
 
 MISSED_INSTANTS: Final = 100
 """Instants made up for at most with `misfire="all"`; older ones are recorded as missed."""
+
+QUEUED_EXECUTIONS: Final = 100
+"""Executions of one job that wait with `overlap="queue"`; what is due beyond them is recorded as missed."""

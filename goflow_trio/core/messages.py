@@ -323,28 +323,43 @@ class TaskProgress(Event):
 
 @define
 class ScheduleToggled(Event):
-    """The schedule of a job was switched on or off."""
+    """The schedule of a job was switched on or off.
+
+    Switched off, it may say until when: then it goes on by itself. Switched on, instants up to `since` (the event's own
+    time by default) are nobody's debt.
+    """
 
     type: ClassVar[str] = "schedule.toggled"
     active: bool = False
+    until: datetime | None = None
+    since: datetime | None = None
+    reason: str = ""
 
 
 @define
 class ScheduleStarted(Event):
-    """The schedule of a job is watched from now on: instants before do not count."""
+    """The schedule of a job is watched from now on: instants before do not count.
+
+    It happens when a job is first seen, and when the clock was set back.
+    """
 
     type: ClassVar[str] = "schedule.started"
+    reason: str = ""
 
 
 @define
 class ScheduleMissed(Event):
-    """Instants passed without a run of their own, and why. `count` instants, from `first` to `last`."""
+    """Instants passed without a run of their own, and why. `count` instants, from `first` to `last`.
+
+    `cause` is one word for programs: `misfire` (nobody watched), `overlap`, or `queue` (too many wait).
+    """
 
     type: ClassVar[str] = "schedule.missed"
     first: datetime | None = None
     last: datetime | None = None
     count: int = 1
     reason: str = ""
+    cause: str = ""
 
 
 @define

@@ -15,7 +15,7 @@ clock, no randomness, no waiting; only the rules of time zones are read. It impo
 
 from __future__ import annotations
 
-from goflow_trio.schedules.base import Schedule
+from goflow_trio.schedules.base import Schedule, in_utc
 from goflow_trio.schedules.combine import AnyOf, At, Between, Except, Jitter
 from goflow_trio.schedules.cron import Cron, Dst
 from goflow_trio.schedules.interval import Every
@@ -34,6 +34,7 @@ __all__ = [
     "Jitter",
     "Schedule",
     "dst_note",
+    "in_utc",
     "parse_schedule",
     "upcoming",
 ]

@@ -5,10 +5,11 @@ It decides nothing about when a job is due. It must not read a clock, and knows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from goflow_trio.errors import UsageError
+from goflow_trio.errors import ScheduleError, UsageError
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,3 +63,25 @@ def whole_second_after(instant: datetime) -> datetime:
     A timer that fires early at …59.999 therefore still finds …00.000, and one at …00.000 does not find it again.
     """
     return instant.replace(microsecond=0) + timedelta(seconds=1)
+
+
+def checked(schedule: Schedule) -> Callable[[datetime], datetime | None]:
+    """Return `next_after` of a schedule that may be the user's, its answers held against the contract.
+
+    One that is not after the instant asked about would be run for ever.
+
+    Raises:
+        ScheduleError: when called and the answer breaks the contract.
+    """
+
+    def next_after(instant: datetime) -> datetime | None:
+        answer: object = schedule.next_after(instant)
+        if answer is None:
+            return None
+        if not isinstance(answer, datetime) or answer.tzinfo is None:
+            raise ScheduleError(f"next_after answered {answer!r}; it has to be an aware datetime or None")
+        if answer <= instant:
+            raise ScheduleError(f"next_after answered {answer.isoformat()}, which is not after {instant.isoformat()}")
+        return answer
+
+    return next_after

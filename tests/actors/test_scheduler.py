@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 import pytest
 import trio
 
-from goflow_trio import Job, State, open_engine
+from goflow_trio import Job, State, UsageError, open_engine
 from goflow_trio.actors.environment import Environment
-from goflow_trio.actors.scheduler import due_instants
+from goflow_trio.core.due import due_instants
 from tests.actors.test_engine import START, KeptMemory, world
 
 
@@ -87,7 +88,7 @@ async def test_instants_that_passed_while_nobody_looked(misfire, run, counted, a
 async def test_a_year_of_absence_on_a_seconds_schedule_is_one_run_and_quick(autojump_clock):
     job = every_minute(schedule="* * * * * *")
     now = START + timedelta(days=400)
-    due = due_instants(job, job.schedule, START, now)
+    due = due_instants(job, job.schedule.next_after, START, now)
     assert due.run == (now,)
     assert due.missed > 1000
     assert due.first == START + timedelta(seconds=1)
@@ -149,3 +150,135 @@ async def test_a_schedule_of_the_users_that_fails_stops_only_its_own_job(autojum
 async def test_upcoming_tells_the_next_instants(autojump_clock):
     async with open_engine(jobs=[every_minute()], environment=world()) as engine:
         assert engine.upcoming("tick", 2) == minutes(1, 2)
+
+
+class Clock:
+    """A wall clock that advances with trio's and can be set."""
+
+    def __init__(self):
+        self.begun = trio.current_time()
+        self.off = timedelta(0)
+
+    def world(self):
+        return Environment(now=self.now, random_bits=random.Random(7).getrandbits)
+
+    def now(self):
+        return START + self.off + timedelta(seconds=trio.current_time() - self.begun)
+
+
+def every_second(**options) -> Job:
+    return every_minute(schedule="* * * * * *", **options)
+
+
+async def test_after_any_step_of_the_clock_it_fires_again_at_once_and_nothing_twice(autojump_clock):
+    """±1 h and ±1 y, there and back: what has run does not run again, what has not does."""
+    clock = Clock()
+    async with open_engine(jobs=[every_second()], environment=clock.world()) as engine:
+        await trio.sleep(10.5)
+        for hours in (1, -1, -1, 1, 24 * 365, -24 * 365, -24 * 365, 24 * 365, 1, -1):
+            clock.off += timedelta(hours=hours)
+            before = len(await engine.newest())
+            await trio.sleep(2)
+            assert len(await engine.newest()) > before, f"silent after a step of {hours} h"
+            await trio.sleep(8)
+        ran = await instants(engine)
+        assert len(ran) == len(set(ran))
+        for record in await engine.newest():
+            assert record.submitted >= record.scheduled_for, "never before its instant"
+        reasons = [
+            event.reason for event in await engine.store.read_log(0, 100_000) if event.type == "schedule.started"
+        ]
+        assert any("set back by 3.6e+03 s" in reason for reason in reasons)
+
+
+async def test_a_clock_that_is_not_set_yet_runs_nothing(autojump_clock, caplog):
+    clock = Clock()
+    clock.off = -timedelta(days=365 * 56)
+    async with open_engine(jobs=[every_second()], environment=clock.world()) as engine:
+        await trio.sleep(10)
+        assert await instants(engine) == []
+        assert "is not set" in caplog.text
+        clock.off = timedelta(0)
+        await trio.sleep(2)
+        assert len(await instants(engine)) >= 1
+
+
+async def test_a_pause_ends_by_itself_and_what_it_passed_is_nobody_s_debt(autojump_clock):
+    async with open_engine(jobs=[every_minute(misfire="all")], environment=world()) as engine:
+        await trio.sleep(61)
+        await engine.pause("tick", until=START + timedelta(minutes=5, seconds=30))
+        assert not engine.is_active("tick")
+        assert engine.paused_until("tick") == START + timedelta(minutes=5, seconds=30)
+        await trio.sleep(6 * 60)
+        assert engine.is_active("tick")
+        assert await instants(engine) == minutes(1, 6, 7)
+        assert await missed(engine) == []
+
+
+async def test_a_pause_ends_while_nobody_runs_and_only_what_comes_after_it_is_made_up_for(autojump_clock):
+    backend = KeptMemory()
+    clock = Clock()
+    job = every_minute(misfire="all")
+    async with open_engine(backend, jobs=[job], environment=clock.world()) as engine:
+        await engine.pause("tick", until=START + timedelta(minutes=5, seconds=30))
+    await trio.sleep(8 * 60 + 1)
+    async with open_engine(backend, jobs=[job], environment=clock.world()) as engine:
+        await trio.sleep(1)
+        assert await instants(engine) == minutes(6, 7, 8)
+
+
+async def test_a_pause_into_the_past_is_refused(autojump_clock):
+    async with open_engine(jobs=[every_minute()], environment=world()) as engine:
+        with pytest.raises(UsageError, match="is over already"):
+            await engine.pause("tick", until=START - timedelta(seconds=1))
+
+
+async def test_resumed_it_catches_up_only_if_asked(autojump_clock):
+    async with open_engine(jobs=[every_minute(misfire="all")], environment=world()) as engine:
+        await engine.pause("tick")
+        await trio.sleep(3 * 60 + 1)
+        await engine.resume("tick")
+        await trio.sleep(60)
+        assert await instants(engine) == minutes(4)
+        await engine.pause("tick")
+        await trio.sleep(3 * 60)
+        await engine.resume("tick", catch_up=True)
+        await trio.sleep(1)
+        assert await instants(engine) == minutes(4, 5, 6, 7)
+
+
+async def test_switched_on_twice_it_still_owes_what_it_owed(autojump_clock):
+    async with open_engine(jobs=[every_minute()], environment=world()) as engine:
+        await trio.sleep(59.9)
+        await engine.resume("tick")
+        await trio.sleep(1)
+        assert await instants(engine) == minutes(1)
+
+
+async def test_a_queue_is_bounded_and_what_finds_it_full_is_recorded(autojump_clock):
+    job = every_second(seconds=1e6, overlap="queue")
+    async with open_engine(jobs=[job], environment=world()) as engine:
+        await trio.sleep(110.5)
+        assert len(await instants(engine)) == 101
+        assert {event.cause for event in await missed(engine)} == {"queue"}
+        assert sum(event.count for event in await missed(engine)) == 9
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        ("soon", "an aware datetime"),
+        (START.replace(tzinfo=None), "an aware datetime"),
+        (START, "which is not after"),
+    ],
+)
+async def test_a_schedule_that_breaks_its_contract_stops_only_its_own_job(answer, words, autojump_clock, caplog):
+    class Odd:
+        def next_after(self, instant):
+            return answer
+
+    odd = Job("odd", schedule=Odd(), active=True)
+    async with open_engine(jobs=[odd, every_minute()], environment=world()) as engine:
+        await trio.sleep(61)
+        assert await instants(engine) == minutes(1)
+    assert words in caplog.text

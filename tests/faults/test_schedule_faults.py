@@ -1,0 +1,111 @@
+"""At most once for a job and an instant, and each accounted for: through an end at every operation of the store."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from goflow_trio import Job, open_engine
+from goflow_trio.actors.environment import Environment
+from goflow_trio.stores.memory import MemoryBackend
+from tests.faults.faulty import DyingBackend, FlakyBackend
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SECONDS = 8
+
+
+class Kept(DyingBackend):
+    """Memory that outlives the engine that had it."""
+
+
+def jobs(ran: list[tuple[str, datetime]]) -> list[Job]:
+    made = []
+    for name, misfire in (("latest", "latest"), ("all", "all")):
+        job = Job(name, schedule="* * * * * *", active=True, misfire=misfire)
+
+        @job.task
+        async def work(context):
+            ran.append((context.job, context.scheduled_for))
+
+        made.append(job)
+    return made
+
+
+def clock() -> Environment:
+    """The wall clock of this run: it goes on while no engine lives."""
+    return Environment(
+        now=lambda: START + timedelta(seconds=trio.current_time()), random_bits=random.Random(3).getrandbits
+    )
+
+
+async def until_death(backend, ran):
+    async with trio.open_nursery() as nursery:
+
+        async def watch():
+            await backend.died.wait()
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(watch)
+        async with open_engine(backend, jobs=jobs(ran), environment=clock()):
+            await trio.sleep(SECONDS - trio.current_time())
+        nursery.cancel_scope.cancel()
+
+
+async def account(memory, ran):
+    """Open it once more, and match every instant so far to one run or one record that it was missed."""
+    async with open_engine(Kept(memory), jobs=jobs(ran), environment=clock()) as engine:
+        await trio.sleep(1.5)
+        now = engine.now()
+        records = await engine.newest(limit=1000)
+        log = await engine.store.read_log(0, 10_000)
+        begun = {event.job: event.at for event in log if event.type == "schedule.started"}
+        for job in ("latest", "all"):
+            submitted = Counter(record.scheduled_for for record in records if record.job == job)
+            assert max(submitted.values()) == 1, f"{job}: an instant has two executions"
+            passed = [event for event in log if event.type == "schedule.missed" and event.job == job]
+            instant = begun[job].replace(microsecond=0) + timedelta(seconds=1)
+            while instant <= now:
+                as_missed = [event for event in passed if event.first <= instant <= event.last]
+                assert (instant in submitted) + len(as_missed) == 1, (job, instant, as_missed)
+                instant += timedelta(seconds=1)
+    assert max(Counter(ran).values()) == 1, "an instant has run twice"
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it took effect", "after it took effect"])
+def test_an_engine_that_dies_at_any_operation_runs_no_instant_twice_and_loses_none(after):
+    async def main():
+        memory = MemoryBackend()
+        ran: list[tuple[str, datetime]] = []
+        backend = Kept(memory, dies_at, after=after)
+        await until_death(backend, ran)
+        await account(memory, ran)
+        return backend.died.is_set()
+
+    for dies_at in range(1, 500):
+        if not trio.run(main, clock=MockClock(autojump_threshold=0)):
+            assert dies_at > 30
+            return
+    pytest.fail("the workload never came to its end")
+
+
+def test_a_submit_whose_outcome_was_unknown_is_not_submitted_again_as_another_execution():
+    async def main():
+        backend = FlakyBackend(MemoryBackend())
+        ran: list[tuple[str, datetime]] = []
+        async with open_engine(backend, jobs=jobs(ran), environment=clock()) as engine:
+            await trio.sleep(3.5)
+            backend.down = True
+            await trio.sleep(45)
+            backend.down = False
+            await trio.sleep(10)
+            submitted = Counter((record.job, record.scheduled_for) for record in await engine.newest())
+        assert max(submitted.values()) == 1
+        assert max(Counter(ran).values()) == 1
+        assert len(ran) > 20
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
