@@ -80,6 +80,10 @@ class Overloaded(GoflowError):
     """A documented limit of `core/limits.py` is reached; try again later."""
 
 
+class TooManySubscribers(Overloaded):
+    """As many subscriptions are open as there may be."""
+
+
 # --- The environment ------------------------------------------------------------------------------
 
 

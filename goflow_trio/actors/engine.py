@@ -267,7 +267,7 @@ class Engine:
             after: a position in the log: begin with the event after it, also across a restart. None: begin now.
 
         Raises:
-            Overloaded: `limits.SUBSCRIBERS` are open.
+            TooManySubscribers: `limits.SUBSCRIBERS` are open.
         """
         with self.store.feed.subscribe(job=job, execution=execution, types=types, after=after) as subscription:
             yield subscription

@@ -1,8 +1,11 @@
 """Fans events out to any number of readers, none of which can slow the engine or another reader down.
 
 There is one list of the latest events, shared by all. A subscription is only a position in it: publishing appends
-and rings one bell, whoever reads. A reader that falls behind the list goes on in the store's log; one that falls behind
-the log too is told so by a `FeedReset`. So no reader has a queue that could grow.
+and rings one bell, whoever reads. A reader that falls behind the list goes on in the store's log, a few readers at a
+time; one that falls behind the log too is told so by a `FeedReset`. So no reader has a queue that could grow.
+
+The position is what makes the feed exact: it is the number of an event in the log, survives a restart, and whoever
+comes back with it gets each event after it once and in order, or one `FeedReset`.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import contextmanager
 from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from weakref import WeakSet
 
 import trio
 
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event, FeedReset, TaskOutput
-from goflow_trio.errors import Overloaded
+from goflow_trio.core.messages import EVENT_TYPES, Event, FeedReset, TaskOutput
+from goflow_trio.errors import TooManySubscribers, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +31,13 @@ if TYPE_CHECKING:
 ReadLog = Callable[[int, int], Awaitable[Sequence[Event] | None]]
 """`await read_log(after, limit)` returns the events after a position, None if the log no longer reaches back there."""
 
+NOWHERE: Final = -1
+"""A position that is in no log: whoever says to come from there is given a reset."""
+
+Pace = Callable[[], Awaitable[None]]
+
 _LOG_BATCH = 500
+_LOG_READERS = 4
 _MEMORY_BATCH = 2_000
 _seq = attrgetter("seq")
 
@@ -43,14 +53,12 @@ class Feed:
     Attributes:
         seq: position of the last event that was published.
         closed: whether it was closed.
-        subscribers: how many subscriptions are open.
         counts: how many events of each type and job were published, and of each state where the event has one.
     """
 
     def __init__(self, read_log: ReadLog, now: Callable[[], datetime], seq: int) -> None:
         self.seq = seq
         self.closed = False
-        self.subscribers = 0
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self._read_log = read_log
         self._now = now
@@ -59,6 +67,13 @@ class Feed:
         self._base_seq = seq  # every event in self._events came after this position
         self._bell = trio.Event()
         self._output_chars = 0
+        self._open: WeakSet[Subscription] = WeakSet()  # one that is dropped unclosed does not count for ever
+        self._log_readers = trio.CapacityLimiter(_LOG_READERS)
+
+    @property
+    def subscribers(self) -> int:
+        """How many subscriptions are open."""
+        return len(self._open)
 
     def publish(self, events: Sequence[Event]) -> None:
         """Hand out events that are durable, or live only; those take the position of the last durable one."""
@@ -108,27 +123,53 @@ class Feed:
             after: a position in the log: begin with the event after it. None: begin with the next event.
 
         Raises:
-            Overloaded: `limits.SUBSCRIBERS` are open.
+            TooManySubscribers: `limits.SUBSCRIBERS` are open.
+            UsageError: there is no such type.
+        """
+        subscription = self.open(job=job, execution=execution, types=types, after=after)
+        try:
+            yield subscription
+        finally:
+            subscription.close()
+
+    def open(
+        self,
+        *,
+        job: str | None = None,
+        execution: str | None = None,
+        types: Collection[str] | None = None,
+        after: int | None = None,
+        pace: Pace | None = None,
+    ) -> Subscription:
+        """Open a subscription as `subscribe` does; it ends with `close`, or when nobody holds it any more.
+
+        Args:
+            job: see `subscribe`.
+            execution: see `subscribe`.
+            types: see `subscribe`.
+            after: see `subscribe`.
+            pace: awaited when there is something new, before it is looked at: what comes meanwhile is taken with it.
         """
         if self.subscribers >= limits.SUBSCRIBERS:
-            raise Overloaded(f"{limits.SUBSCRIBERS} subscriptions are open, which is the limit")
-        self.subscribers += 1
-        try:
-            yield Subscription(self, _filter(job, execution, types), after)
-        finally:
-            self.subscribers -= 1
+            raise TooManySubscribers(f"{limits.SUBSCRIBERS} subscriptions are open, which is the limit; try later")
+        subscription = Subscription(self, _filter(job, execution, types), after, pace)
+        self._open.add(subscription)
+        return subscription
 
 
 class Subscription:
     """A reader's position in the feed. Iterate over it, or take what is there with `receive_batch`."""
 
-    def __init__(self, feed: Feed, wanted: Callable[[Event], bool], after: int | None) -> None:
+    def __init__(
+        self, feed: Feed, wanted: Callable[[Event], bool], after: int | None, pace: Pace | None = None
+    ) -> None:
         self._feed = feed
+        self._pace = pace
         self._wanted = wanted
         self._log_after: int | None = None  # position in the log, while reading from there
         self._place = feed._base + len(feed._events)
         self._batch: list[Event] = []
-        self._last_seq = feed.seq  # of the last event handed out, or begun after
+        self._last_seq = feed.seq if after is None else after  # of the last event looked at, or begun after
         if after is not None:
             self._go_to(after)
 
@@ -145,6 +186,15 @@ class Subscription:
         else:
             self._log_after = None
             self._place = feed._base + bisect_right(feed._events, after, key=_seq)
+
+    @property
+    def position(self) -> int:
+        """Up to where in the log it has been handed all that it wants; to go on from there is to miss nothing."""
+        return self._last_seq
+
+    def close(self) -> None:
+        """Count it out. What it was handed stays valid."""
+        self._feed._open.discard(self)
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
@@ -186,6 +236,8 @@ class Subscription:
                 await trio.lowlevel.checkpoint()
                 return None
             await feed._bell.wait()
+            if self._pace is not None:
+                await self._pace()
             if self._place < feed._base:
                 return await self._next()
         await trio.lowlevel.checkpoint()
@@ -197,11 +249,15 @@ class Subscription:
 
     async def _from_log(self, after: int) -> Sequence[Event]:
         feed = self._feed
-        events = None if after > feed.seq else await feed._read_log(after, _LOG_BATCH)
+        known = 0 <= after <= feed.seq
+        events: Sequence[Event] | None = None
+        if known:
+            async with feed._log_readers:
+                events = await feed._read_log(after, _LOG_BATCH)
         if not events:
-            reason = "that position is not in this log" if after > feed.seq else "events that far back are not kept"
+            reason = "events that far back are not kept" if known else "that position is not in this log"
             reset = FeedReset(feed._now(), "", reason=reason)
-            reset.seq = feed.seq
+            self._last_seq = reset.seq = feed.seq
             self._go_to(feed.seq)
             return [reset]
         self._last_seq = events[-1].seq
@@ -216,6 +272,11 @@ def _output_chars(event: Event) -> int:
 def _filter(job: str | None, execution: str | None, types: Collection[str] | None) -> Callable[[Event], bool]:
     exact = frozenset(types or ())
     prefixes = tuple(kind[:-1] for kind in exact if kind.endswith("*"))
+    for kind in exact:
+        if kind not in EVENT_TYPES and not (
+            kind[-1:] == "*" and any(name.startswith(kind[:-1]) for name in EVENT_TYPES)
+        ):
+            raise UsageError(f"no event has the type {kind[:100]!r}; types are: {', '.join(EVENT_TYPES)}, or task.* …")
 
     def wanted(event: Event) -> bool:
         if isinstance(event, FeedReset):

@@ -22,6 +22,7 @@ from goflow_trio.errors import (
     Overloaded,
     StoreError,
     StoreUnavailable,
+    TooManySubscribers,
     UsageError,
     WrongState,
 )
@@ -43,6 +44,7 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (UnsupportedBody, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
     (WrongState, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
+    (TooManySubscribers, HTTPStatus.SERVICE_UNAVAILABLE),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (EngineClosed, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -1,25 +1,25 @@
 """The streams: Goflow's `/stream`, and the typed feed as SSE and WebSocket. Pushed, never polled.
 
-All three are a position in the engine's feed. What queued since the last write goes out as one chunk, and each payload
-is encoded once, whoever reads it.
+All three are one subscription of the engine's feed: a position in its log, filters, and a pace. What queued since the
+last write goes out as one chunk, and each payload is encoded once, whoever reads it (`fanout`).
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from typing import Annotated, Any
+from collections.abc import AsyncIterator
+from contextlib import closing
+from typing import Annotated
 
 import trio
 from msgspec import Meta, Struct
 from quart import websocket
 
 from goflow_trio.actors.engine import Engine
-from goflow_trio.actors.feed import Subscription
+from goflow_trio.actors.feed import NOWHERE, Subscription
 from goflow_trio.core.messages import Event, FeedReset
 from goflow_trio.core.record import ExecutionRecord
-from goflow_trio.errors import UsageError
 from goflow_trio.web import wire
+from goflow_trio.web.fanout import Fanout, Pace, fanout_of, frame, text_of
 from goflow_trio.web.routes import EVENT_STREAM, Headers, Routes
 
 routes = Routes("events")
@@ -27,28 +27,8 @@ routes = Routes("events")
 HEARTBEAT_SECONDS = 15.0
 _HEARTBEAT = b":\n\n"
 _SNAPSHOT = 100
-_CACHED = 4096
-
-
-class _Shared:
-    """Encoded payloads, so that a thousand readers cost one encoding. The oldest go first."""
-
-    def __init__(self, make: Callable[[Any], bytes]) -> None:
-        self._make = make
-        self._kept: OrderedDict[Any, bytes] = OrderedDict()
-
-    def get(self, key: Any, value: Any) -> bytes:
-        """Return the bytes of `value`, made once for each key."""
-        data = self._kept.get(key)
-        if data is None:
-            data = self._kept[key] = self._make(value)
-            if len(self._kept) > _CACHED:
-                self._kept.popitem(last=False)
-        return data
-
-
-_messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
-_frames = _Shared(lambda event: _frame(wire.event(event)))
+_POSITION_DIGITS = 19
+_RECONNECT = b"retry: 1000\n"
 
 
 class GoflowStream(Struct):
@@ -64,7 +44,9 @@ async def goflow_stream(engine: Engine, query: GoflowStream) -> AsyncIterator[by
 
     It begins with the latest executions, oldest first.
     """
-    return _goflow_chunks(engine, query.jobname or None, query.history)
+    pace = fanout_of(engine.store.feed).pace()
+    subscription = engine.store.feed.open(job=query.jobname or None, pace=pace.wait)
+    return _goflow_chunks(engine, query, pace, subscription)
 
 
 class Filters(Struct):
@@ -84,21 +66,30 @@ class EventHeaders(Headers):
 
 @routes.get("/api/events", content_type=EVENT_STREAM)
 async def events(engine: Engine, query: Filters, headers: EventHeaders) -> AsyncIterator[bytes]:
-    """The typed events as server-sent events. The id of each is its position in the log."""
-    return _event_chunks(engine, _subscription(query, headers.last_event_id))
+    """The typed events as server-sent events. The id of each is its position in the log.
+
+    Who comes back with the last id it saw, in `Last-Event-ID` or `after`, gets exactly what it missed, also after a
+    restart of the server; or one `reset` with a snapshot, where that position is not in the log (any more).
+    """
+    pace, subscription = _subscribe(engine, query, headers.last_event_id)
+    return _event_chunks(engine, query, pace, subscription)
 
 
 @routes.websocket("/api/ws")
 async def events_over_websocket(engine: Engine, query: Filters) -> None:
-    """The typed events over a WebSocket."""
-    subscription_of = _subscription(query)
-    await websocket.accept()
-    async with engine.subscribe(**subscription_of) as subscription, trio.open_nursery() as nursery:
-        nursery.start_soon(_drain)
-        while batch := await subscription.receive_batch():
-            for event in batch:
-                await websocket.send(wire.encode(await _body(engine, event)).decode())
-        nursery.cancel_scope.cancel()
+    """The typed events over a WebSocket, one a message; as `/api/events`, resumed with `after`."""
+    pace, subscription = _subscribe(engine, query)
+    fanout = fanout_of(engine.store.feed)
+    with closing(subscription), pace.reading():
+        await websocket.accept()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_drain)
+            while batch := await subscription.receive_batch():
+                for event in batch:
+                    text = text_of(await _framed(engine, fanout, event, query))
+                    with pace.writing():
+                        await websocket.send(text)
+            nursery.cancel_scope.cancel()
 
 
 async def _drain() -> None:
@@ -107,16 +98,24 @@ async def _drain() -> None:
         await websocket.receive()
 
 
-def _subscription(query: Filters, last_event_id: str = "") -> dict[str, Any]:
-    after = last_event_id or query.after or None
-    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):  # noqa: PLR2004
-        raise UsageError(f"after (or Last-Event-ID) must be the id of an event, a whole number; got {after[:100]!r}")
-    return {
-        "job": query.job or None,
-        "execution": query.execution or None,
-        "types": query.types.split(",") if query.types else None,
-        "after": None if after is None else int(after),
-    }
+def _subscribe(engine: Engine, query: Filters, last_event_id: str = "") -> tuple[Pace, Subscription]:
+    """Open a subscription. An id that is none is a position in no log, and so is answered with a reset.
+
+    Raises:
+        TooManySubscribers: there are as many as there may be.
+        UsageError: there is no such type of events.
+    """
+    text = last_event_id or query.after
+    is_position = text.isascii() and text.isdigit() and len(text) < _POSITION_DIGITS
+    pace = fanout_of(engine.store.feed).pace()
+    subscription = engine.store.feed.open(
+        job=query.job or None,
+        execution=query.execution or None,
+        types=query.types.split(",") if query.types else None,
+        after=None if not text else int(text) if is_position else NOWHERE,
+        pace=pace.wait,
+    )
+    return pace, subscription
 
 
 async def _next_batch(subscription: Subscription) -> list[Event] | None:
@@ -126,54 +125,69 @@ async def _next_batch(subscription: Subscription) -> list[Event] | None:
     return None
 
 
-async def _goflow_chunks(engine: Engine, job: str | None, history: int) -> AsyncIterator[bytes]:
-    """Yield the latest executions, then each one that changes, in the form it has by then."""
-    async with engine.subscribe(job=job) as subscription:
-        yield _HEARTBEAT  # sends the headers, so that a browser is connected though nothing ever ran
-        yield _joined(await _latest(engine, job, history))
+async def _event_chunks(engine: Engine, query: Filters, pace: Pace, subscription: Subscription) -> AsyncIterator[bytes]:
+    """Yield typed events; the id of each is its position in the log."""
+    fanout = fanout_of(engine.store.feed)
+    with closing(subscription), pace.reading():
+        yield _comment(subscription, _RECONNECT)
         while (batch := await _next_batch(subscription)) != []:
             if batch is None:
-                yield _HEARTBEAT
+                chunk = _comment(subscription)
+            else:
+                chunk = b"".join([await _framed(engine, fanout, event, query) for event in batch])
+            with pace.writing():
+                yield chunk
+
+
+def _comment(subscription: Subscription, further: bytes = b"") -> bytes:
+    """Return a frame without an event: it keeps the connection alive and says from where its reader may go on.
+
+    So a reader that saw no event yet, or whose filters let few through, misses nothing when it comes back.
+    """
+    position = subscription.position
+    return b":\n" + (b"id: %d\n" % position if position >= 0 else b"") + further + b"\n"
+
+
+async def _framed(engine: Engine, fanout: Fanout, event: Event, query: Filters) -> bytes:
+    if not isinstance(event, FeedReset):
+        return fanout.frame(event)
+    if query.execution:
+        record = await engine.find(query.execution)
+        snapshot = [] if record is None else [record]
+    else:
+        snapshot = await engine.newest(query.job or None, limit=_SNAPSHOT)
+    return frame(event, wire.reset(event, snapshot))
+
+
+async def _goflow_chunks(
+    engine: Engine, query: GoflowStream, pace: Pace, subscription: Subscription
+) -> AsyncIterator[bytes]:
+    """Yield the latest executions, then each one that changes, in the form it has by then."""
+    fanout = fanout_of(engine.store.feed)
+    with closing(subscription), pace.reading():
+        yield _HEARTBEAT  # sends the headers, so that a browser is connected though nothing ever ran
+        chunk = _messages(fanout, await _latest(engine, query))
+        while True:
+            with pace.writing():
+                yield chunk
+            batch = await _next_batch(subscription)
+            if batch == []:
+                return
+            if batch is None:
+                chunk = _HEARTBEAT
             elif any(isinstance(event, FeedReset) for event in batch):
-                yield _joined(await _latest(engine, job, history))
+                chunk = _messages(fanout, await _latest(engine, query))
             else:
                 ids = dict.fromkeys(event.execution for event in batch if event.execution and not event.live_only)
                 changed = [await engine.find(execution) for execution in ids]
-                yield _joined([record for record in changed if record is not None])
+                chunk = _messages(fanout, [record for record in changed if record is not None])
 
 
-async def _latest(engine: Engine, job: str | None, history: int) -> list[ExecutionRecord]:
-    jobs = [job] if job is not None else list(engine.jobs)
-    records = [record for name in jobs for record in await engine.newest(name, limit=history)]
+async def _latest(engine: Engine, query: GoflowStream) -> list[ExecutionRecord]:
+    jobs = [query.jobname] if query.jobname else list(engine.jobs)
+    records = [record for name in jobs for record in await engine.newest(name, limit=query.history)]
     return sorted(records, key=lambda record: record.id)
 
 
-def _joined(records: list[ExecutionRecord]) -> bytes:
-    return b"".join(_messages.get((record.id, record.version), record) for record in records)
-
-
-async def _event_chunks(engine: Engine, filters: dict[str, Any]) -> AsyncIterator[bytes]:
-    """Yield typed events; the id of each is its position in the log."""
-    async with engine.subscribe(**filters) as subscription:
-        yield _HEARTBEAT
-        while (batch := await _next_batch(subscription)) != []:
-            if batch is None:
-                yield _HEARTBEAT
-                continue
-            chunk = []
-            for event in batch:
-                if isinstance(event, FeedReset) or event.live_only:
-                    chunk.append(_frame(await _body(engine, event)))
-                else:
-                    chunk.append(_frames.get(event.seq, event))
-            yield b"".join(chunk)
-
-
-async def _body(engine: Engine, event: Event) -> dict[str, Any]:
-    if isinstance(event, FeedReset):
-        return wire.reset(event, await engine.newest(limit=_SNAPSHOT))
-    return wire.event(event)
-
-
-def _frame(body: dict[str, Any]) -> bytes:
-    return b"id: %d\nevent: %s\ndata: %s\n\n" % (body["seq"], body["type"].encode(), wire.encode(body))
+def _messages(fanout: Fanout, records: list[ExecutionRecord]) -> bytes:
+    return b"".join([fanout.message(record) for record in records])

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 import trio
 
-from goflow_trio.actors.feed import Feed
+from goflow_trio.actors.feed import NOWHERE, Feed
 from goflow_trio.core import limits
 from goflow_trio.core.messages import FeedReset, TaskOutput, TaskStarted
-from goflow_trio.errors import Overloaded
+from goflow_trio.errors import TooManySubscribers, UsageError
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -107,6 +108,72 @@ async def test_a_position_from_the_future_is_a_reset(feed, log, autojump_clock):
         assert (reset.type, reset.seq) == ("reset", 0)
 
 
+async def test_a_position_that_is_none_is_a_reset_to_now(feed, log, autojump_clock):
+    log.write(feed, 3)
+    with feed.subscribe(after=NOWHERE) as subscription:
+        assert subscription.position == NOWHERE
+        (reset,) = await subscription.receive_batch()
+        assert (reset.type, reset.seq, subscription.position) == ("reset", 3, 3)
+        log.write(feed, 1)
+        assert await take(subscription, 1) == [4]
+
+
+async def test_the_position_moves_past_what_is_not_wanted(feed, log, autojump_clock):
+    with feed.subscribe(job="a") as subscription:
+        assert subscription.position == 0
+        log.write(feed, 5, job="b")
+        with trio.move_on_after(1):
+            await subscription.receive_batch()
+        assert subscription.position == 5
+    with feed.subscribe(job="a", after=2) as subscription:
+        assert subscription.position == 2
+
+
+async def test_what_comes_while_a_reader_waits_its_turn_is_taken_with_the_rest(feed, log, autojump_clock):
+    subscription = feed.open(pace=partial(trio.sleep, 2))
+    async with trio.open_nursery() as nursery:
+        for delay in (0, 1, 3):
+            nursery.start_soon(_later, delay, log, feed)
+        assert [event.seq for event in await subscription.receive_batch()] == [1, 2]
+        assert [event.seq for event in await subscription.receive_batch()] == [3]
+
+
+async def _later(delay, log, feed):
+    await trio.sleep(delay)
+    log.write(feed, 1)
+
+
+async def test_only_a_few_readers_read_the_log_at_once(log, autojump_clock):
+    reading = most = 0
+
+    async def read(after, limit):
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        await trio.sleep(0.1)
+        reading -= 1
+        return await log.read(after, limit)
+
+    log.write(Feed(log.read, lambda: NOW, 0), 10)
+    feed = Feed(read, lambda: NOW, 10)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(take, feed.open(after=3), 7)
+    assert most == 4
+
+
+@pytest.mark.parametrize("kind", ["task.exploded", "", "*x", "exploded.*"])
+def test_a_type_that_no_event_has_is_refused(feed, kind):
+    with pytest.raises(UsageError, match="no event has the type"), feed.subscribe(types=[kind]):
+        pass
+
+
+def test_what_was_published_is_counted(feed, log):
+    log.write(feed, 2, job="a")
+    log.write(feed, 1, job="b")
+    assert feed.counts == {("task.started", "a", ""): 2, ("task.started", "b", ""): 1}
+
+
 async def test_filters(feed, log, autojump_clock):
     with feed.subscribe(job="a", types=["task.*"]) as tasks, feed.subscribe(types=["task.output"]) as output:
         log.write(feed, 1, job="b")
@@ -126,8 +193,9 @@ async def test_closing_ends_readers_once_they_have_read_everything(feed, log, au
 
 async def test_subscriptions_are_bounded(feed, monkeypatch):
     monkeypatch.setattr(limits, "SUBSCRIBERS", 1)
-    with feed.subscribe(), pytest.raises(Overloaded), feed.subscribe():
+    with feed.subscribe(), pytest.raises(TooManySubscribers), feed.subscribe():
         pytest.fail("one too many")
+    feed.open()  # nobody holds it
     with feed.subscribe():
         assert feed.subscribers == 1
     assert feed.subscribers == 0

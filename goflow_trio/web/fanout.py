@@ -1,0 +1,136 @@
+"""What streams share: each payload is encoded once whoever reads it, and a crowd of readers is paced.
+
+A write to a reader costs some 100 µs of the one loop that also runs the jobs. So a reader that was just written to
+waits a moment for more to come and takes all of it in one write; the moment grows with the number of readers, so that
+their cost together has a bound. A reader to whom nothing was written for a while is written to at once; only in a crowd
+they take turns. Readers that do not take what they are sent are stuck in their write and cost nothing, so they do not
+count.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import trio
+
+from goflow_trio.actors.feed import Feed
+from goflow_trio.core.messages import Event
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.web import wire
+
+_CACHED_BYTES = 8 * 1024 * 1024
+_PAUSE_SECONDS = 0.002
+_PAUSE_MOST_SECONDS = 2.0
+_SPREAD_SECONDS = 0.000_3
+_CROWD = 16
+_GOLDEN = 0.6180339887498949  # the fractions of its multiples lie evenly, however many there are
+
+
+class Fanout:
+    """The shared part of all streams of one feed.
+
+    Attributes:
+        reading: how many readers are waiting for more, as opposed to stuck in a write.
+    """
+
+    def __init__(self) -> None:
+        self.reading = 0
+        self._turn = 0.0
+        self._frames = _Shared(lambda event: frame(event, wire.event(event)))
+        self._messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
+
+    def frame(self, event: Event) -> bytes:
+        """Return an event as a frame of server-sent events, its position as the id."""
+        return frame(event, wire.event(event)) if event.live_only else self._frames.get(event.seq, event)
+
+    def message(self, record: ExecutionRecord) -> bytes:
+        """Return an execution as a frame of Goflow's stream."""
+        return self._messages.get((record.id, record.version), record)
+
+    def pace(self) -> Pace:
+        """Return the pace of one more reader."""
+        self._turn = (self._turn + _GOLDEN) % 1.0
+        return Pace(self, self._turn)
+
+
+class Pace:
+    """When one reader is written to.
+
+    Args:
+        fanout: what it shares with the others.
+        turn: between 0 and 1: its turn in a crowd, so that they are not all written to at one moment.
+    """
+
+    def __init__(self, fanout: Fanout, turn: float) -> None:
+        self._fanout = fanout
+        self._turn = turn
+        self._next = 0.0
+
+    async def wait(self) -> None:
+        """Wait for this reader's turn, now that there is something for it; then take all there is."""
+        crowd = self._fanout.reading
+        spread = crowd * _SPREAD_SECONDS * self._turn if crowd > _CROWD else 0.0
+        await trio.sleep_until(max(self._next, trio.current_time() + spread))
+        self._next = trio.current_time() + min(crowd * _PAUSE_SECONDS, _PAUSE_MOST_SECONDS)
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Count the reader in for the length of a block."""
+        self._fanout.reading += 1
+        try:
+            yield
+        finally:
+            self._fanout.reading -= 1
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Write within this block: who is stuck in it does not slow down the others."""
+        self._fanout.reading -= 1
+        try:
+            yield
+        finally:
+            self._fanout.reading += 1
+
+
+class _Shared:
+    """Encoded payloads by key, up to some bytes. The oldest go first."""
+
+    def __init__(self, make: Callable[[Any], bytes]) -> None:
+        self._make = make
+        self._kept: OrderedDict[Hashable, bytes] = OrderedDict()
+        self._bytes = 0
+
+    def get(self, key: Hashable, value: Any) -> bytes:
+        """Return the bytes of `value`, made once for each key."""
+        data = self._kept.get(key)
+        if data is None:
+            data = self._kept[key] = self._make(value)
+            self._bytes += len(data)
+            while self._bytes > _CACHED_BYTES:
+                self._bytes -= len(self._kept.popitem(last=False)[1])
+        return data
+
+
+_fanouts: WeakKeyDictionary[Feed, Fanout] = WeakKeyDictionary()
+
+
+def fanout_of(feed: Feed) -> Fanout:
+    """Return what the streams of a feed share."""
+    found = _fanouts.get(feed)
+    if found is None:
+        found = _fanouts[feed] = Fanout()
+    return found
+
+
+def frame(event: Event, body: Mapping[str, Any]) -> bytes:
+    """Return an event as a frame of server-sent events."""
+    return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), wire.encode(body))
+
+
+def text_of(framed: bytes) -> str:
+    """Return the JSON in a frame, as a WebSocket sends it."""
+    return framed[framed.index(b"data: ") + 6 : -2].decode()
