@@ -34,7 +34,8 @@ async def respond(answer: Answer, route: Route) -> Response:
         headers = {"Cache-Control": "no-cache", **answer.headers}
         return Response(body, answer.status, headers, content_type=EVENT_STREAM)
     if isinstance(body, (str, bytes)):
-        content_type = route.content_type + (_CHARSET if route.content_type.startswith("text/") else "")
+        kind = "text/plain" if route.content_type == JSON else route.content_type
+        content_type = kind + (_CHARSET if kind.startswith("text/") else "")
         return Response(body, answer.status, answer.headers, content_type=content_type)
     data = wire.encode(body)
     response = Response(data, answer.status, answer.headers, content_type=JSON + _CHARSET)

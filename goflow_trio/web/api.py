@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import Meta, Struct
@@ -55,6 +56,40 @@ async def next_instants(engine: Engine, job: str, query: HowMany) -> shapes.Upco
     """The next instants of a job's schedule, whether or not it is switched on."""
     instants = engine.upcoming(job, query.n)
     return shapes.Upcoming(job, engine.is_active(job), [wire.instant(at) for at in instants])
+
+
+class Pause(Struct, forbid_unknown_fields=True):
+    """For how long."""
+
+    until: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="when it goes on by itself; never without")
+    ] = None
+
+
+@routes.post("/api/jobs/{job}/pause", errors=[404])
+async def pause(engine: Engine, job: str, body: Pause | None) -> shapes.Schedule:
+    """Switch a job's schedule off, for a while or for good. Doing so twice is as once."""
+    await engine.pause(job, (body or Pause()).until)
+    return _schedule(engine, job)
+
+
+class Resumption(Struct, forbid_unknown_fields=True, rename="camel"):
+    """From where."""
+
+    catch_up: Annotated[
+        bool, Meta(description="instants that passed while it was off count as missed, for the job's policy to see to")
+    ] = False
+
+
+@routes.post("/api/jobs/{job}/resume", errors=[404])
+async def resume(engine: Engine, job: str, body: Resumption | None) -> shapes.Schedule:
+    """Switch a job's schedule on. Doing so twice is as once."""
+    await engine.resume(job, catch_up=(body or Resumption()).catch_up)
+    return _schedule(engine, job)
+
+
+def _schedule(engine: Engine, job: str) -> shapes.Schedule:
+    return shapes.Schedule(job, engine.is_active(job), wire.timestamp(engine.paused_until(job)))
 
 
 class StatsRange(Struct):

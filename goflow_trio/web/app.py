@@ -26,7 +26,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, docs, executions, metrics, stream
+from goflow_trio.web import api, docs, executions, metrics, stream, tasks
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.names import NameConverter, keep_slashes, quoted
 from goflow_trio.web.pages import make_pages
@@ -35,7 +35,7 @@ from goflow_trio.web.routes import Routes, bind
 
 logger = logging.getLogger("goflow_trio.web")
 
-ROUTES: tuple[Routes, ...] = (api.routes, executions.routes, stream.routes, metrics.routes, docs.routes)
+ROUTES: tuple[Routes, ...] = (api.routes, executions.routes, tasks.routes, stream.routes, metrics.routes, docs.routes)
 """All declared routes."""
 
 STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from types import NoneType
-from typing import Any, get_args
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 import msgspec
 
@@ -30,6 +30,7 @@ COMMON: dict[int, str] = {
 _FURTHER: dict[int, str] = {
     404: "There is nothing of this name or id.",
     409: "That cannot be done in the state it is in.",
+    416: "Nothing is kept in that range.",
     422: "It was understood and is refused; nothing was done.",
 }
 _NEEDS_BODY = {413, 415}
@@ -66,11 +67,14 @@ def describe(groups: Sequence[Routes]) -> dict[str, Any]:
 
 def _kinds(route: Route) -> Iterable[Any]:
     """Return the types of a route that have a schema of their own."""
-    return [kind for kind in (route.body, *route.answers.values(), route.query, route.headers) if _has_schema(kind)]
+    for kind in (route.body, *route.answers.values(), route.query, route.headers):
+        for member in _members(kind):
+            if member not in {str, bytes, None} and get_origin(member) is not AsyncIterator:
+                yield member
 
 
-def _has_schema(kind: Any) -> bool:
-    return kind is not None and "AsyncIterator" not in str(kind) and kind not in {str, bytes}
+def _members(kind: Any) -> Sequence[Any]:
+    return get_args(kind) if get_origin(kind) in {Union, UnionType} else [kind]
 
 
 def _schema(kind: Any) -> Any:
@@ -141,9 +145,16 @@ def _responses(route: Route) -> dict[str, Any]:
 
 
 def _content(kind: Any, content_type: str) -> dict[str, Any]:
+    """Return what an answer is, by media type."""
     if content_type == EVENT_STREAM:
         return {EVENT_STREAM: {"schema": {"type": "string"}}}
-    return {content_type: {"schema": _schema(kind) if _has_schema(kind) else {"type": "string"}}}
+    content: dict[str, Any] = {}
+    for member in _members(kind):
+        if member in {str, bytes}:
+            content["text/plain" if content_type == JSON else content_type] = {"schema": {"type": "string"}}
+        else:
+            content[content_type] = {"schema": _schema(member)}
+    return content
 
 
 def _problem(description: str) -> dict[str, Any]:

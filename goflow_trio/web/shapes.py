@@ -261,6 +261,40 @@ class Stats(Struct, rename="camel"):
     tasks: dict[str, TaskStats]
 
 
+class Log(Struct, rename="camel"):
+    """A part of what an attempt printed.
+
+    `kept` are the ranges of bytes that can be read: one, or where the middle of a flood is gone, two. `text` has the
+    replacement character for what is no UTF-8; ask with `format=text` for the bytes themselves.
+    """
+
+    attempt: int
+    offset: int
+    next_offset: int
+    total: int
+    kept: list[tuple[int, int]]
+    truncated: bool
+    finished: bool
+    text: str
+
+
+class Approval(Struct):
+    """An answer that was given to a task."""
+
+    execution: str
+    task: str
+    approved: bool
+    by: str
+
+
+class Schedule(Struct, rename="camel"):
+    """Whether a schedule is switched on; if not, when it goes on by itself."""
+
+    job: str
+    active: bool
+    paused_until: Maybe
+
+
 class Receipt(Struct):
     """What a cancel ended, once nothing of it is left running."""
 

@@ -37,9 +37,9 @@ def jobs():
 
 
 @asynccontextmanager
-async def serving(**options):
+async def serving(more=(), **options):
     gf = Goflow(**options)
-    for job in jobs():
+    for job in (*jobs(), *more):
         gf.add_job(job)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:

@@ -1,0 +1,138 @@
+"""The routes about one task of an execution: what it printed, and answering what it asks."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from goflow_trio.actors.engine import Engine
+from goflow_trio.core.output import OutputSlice
+from goflow_trio.web import shapes
+from goflow_trio.web.answering import problem
+from goflow_trio.web.routes import Answer, Headers, Routes
+
+routes = Routes("tasks")
+
+_MOST = 2**53
+_RANGE = re.compile(r"bytes=(?P<first>\d{1,16})?-(?P<last>\d{1,16})?")
+_Bytes = Annotated[int, Meta(ge=0, le=_MOST)]
+
+
+class LogRange(Struct):
+    """Which part of which attempt."""
+
+    attempt: Annotated[
+        Annotated[int, Meta(ge=1, le=_MOST)] | None, Meta(description="which attempt; the last by default")
+    ] = None
+    offset: Annotated[int, Meta(ge=0, le=_MOST, description="where to begin, in bytes that were printed")] = 0
+    limit: Annotated[_Bytes | None, Meta(description="at most so many bytes")] = None
+    tail: Annotated[_Bytes | None, Meta(description="instead of `offset`: the last so many bytes")] = None
+    format: Annotated[Literal["json", "text"], Meta(description="`text`: the bytes as they are")] = "json"
+
+
+class LogHeaders(Headers):
+    """A range of bytes can be asked for as of any file; it is answered with the bytes as they are."""
+
+    range: Annotated[str, Meta(description="such as `bytes=0-999`, `bytes=1000-` or `bytes=-500`")] = ""
+
+
+@routes.get("/api/executions/{execution}/tasks/{task}/log", errors=[404, 416], also={206: bytes})
+async def read_log(
+    engine: Engine, execution: str, task: str, query: LogRange, headers: LogHeaders
+) -> Answer | shapes.Log | bytes:
+    """What an attempt printed and logged, while it runs and afterwards.
+
+    Offsets count the bytes that were printed. Of a flood the first and the last part are kept: an offset in between
+    answers with what is kept after it. To follow, ask again from `nextOffset` until `finished`.
+    """
+    asked = _RANGE.fullmatch(headers.range)
+    if asked is not None and (asked["first"] or asked["last"]):
+        return await _partial(engine, execution, task, query, asked)
+    found = await engine.output(
+        execution, task, attempt=query.attempt, offset=query.offset, limit=query.limit, tail=query.tail
+    )
+    if query.format == "text":
+        return Answer(found.data, headers=_described(found))
+    return _as_text(found, is_tail=query.tail is not None)
+
+
+async def _partial(engine: Engine, execution: str, task: str, query: LogRange, asked: re.Match[str]) -> Answer:
+    """Answer a request for a range as HTTP has it (RFC 9110, 14)."""
+    if asked["first"]:
+        first = int(asked["first"])
+        limit = max(0, int(asked["last"]) - first + 1) if asked["last"] else None
+        found = await engine.output(execution, task, attempt=query.attempt, offset=first, limit=limit)
+    else:
+        found = await engine.output(execution, task, attempt=query.attempt, tail=int(asked["last"]))
+    if not found.data:
+        headers = {"Content-Range": f"bytes */{found.total}"}
+        detail = f"{found.total} bytes were printed so far; nothing is kept from there on"
+        return Answer(problem(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, detail, headers))
+    total = found.total if found.finished else "*"
+    span = f"bytes {found.offset}-{found.next_offset - 1}/{total}"
+    return Answer(found.data, HTTPStatus.PARTIAL_CONTENT, {**_described(found), "Content-Range": span})
+
+
+def _described(found: OutputSlice) -> dict[str, str]:
+    return {
+        "Accept-Ranges": "bytes",
+        "Goflow-Attempt": str(found.attempt),
+        "Goflow-Offset": str(found.offset),
+        "Goflow-Next-Offset": str(found.next_offset),
+        "Goflow-Total": str(found.total),
+        "Goflow-Finished": str(found.finished).lower(),
+    }
+
+
+def _as_text(found: OutputSlice, *, is_tail: bool) -> shapes.Log:
+    """Return a part as text. A character that the range cuts apart belongs to neither side's text if it can wait."""
+    data, offset = found.data, found.offset
+    if is_tail and offset:
+        whole = data.lstrip(_CONTINUATIONS) if data[:4].strip(_CONTINUATIONS) else data
+        offset += len(data) - len(whole)
+        data = whole
+    if found.next_offset < found.total or not found.finished:
+        data = data[: len(data) - _cut_apart(data)] or data
+    return shapes.Log(
+        attempt=found.attempt,
+        offset=offset,
+        next_offset=offset + len(data),
+        total=found.total,
+        kept=list(found.kept),
+        truncated=found.truncated,
+        finished=found.finished,
+        text=data.decode("utf-8", "replace"),
+    )
+
+
+_CONTINUATIONS = bytes(range(0x80, 0xC0))
+
+
+def _cut_apart(data: bytes) -> int:
+    """Return how many bytes at the end begin a character of UTF-8 that is not complete."""
+    for size in range(1, min(4, len(data)) + 1):
+        byte = data[-size]
+        if byte < 0x80:  # noqa: PLR2004  # a character of its own
+            return 0
+        if byte >= 0xC0:  # noqa: PLR2004  # the first of several; how many, its leading ones say
+            length = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+            return size if size < length else 0
+    return 0
+
+
+class Decision(Struct, forbid_unknown_fields=True):
+    """An answer to what a task asks."""
+
+    approved: bool = True
+    comment: Annotated[str, Meta(max_length=4000, description="kept in the record")] = ""
+
+
+@routes.post("/api/executions/{execution}/tasks/{task}/approve", errors=[404, 409])
+async def approve(engine: Engine, caller: str, execution: str, task: str, body: Decision | None) -> shapes.Approval:
+    """Answer what an approval task asks: yes or no. A 2xx means that the answer is durable."""
+    decision = body or Decision()
+    await engine.approve(execution, task, approved=decision.approved, by=caller, comment=decision.comment)
+    return shapes.Approval(execution, task, decision.approved, caller)

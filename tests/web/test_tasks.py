@@ -1,0 +1,143 @@
+"""What a task printed, by ranges; and answering what a task asks."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+
+from goflow_trio import Approve, Command, Job, Task
+from goflow_trio.web.tasks import _cut_apart
+from tests.web.test_api import ended, serving, submit
+
+TEXT = "äöü " * 200
+
+
+def jobs():
+    printing = Job("printing")
+    printing.add(Task("say", Command("printf", ["%s", TEXT])))
+    asking = Job("asking")
+    asking.add(Task("ask", Approve("Go?")))
+    return printing, asking
+
+
+@pytest.fixture
+async def log():
+    """A function that reads the log of an execution that printed `TEXT`."""
+    async with serving(more=jobs()) as client:
+        execution = await submit(client, "printing")
+        await ended(client, execution)
+
+        async def read(query="", **headers):
+            path = f"/api/executions/{execution}/tasks/say/log{query}"
+            return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+        yield read
+
+
+async def test_the_whole_log(log):
+    body = (await log()).json()
+    size = len(TEXT.encode())
+    assert body == {
+        "attempt": 1,
+        "offset": 0,
+        "nextOffset": size,
+        "total": size,
+        "kept": [[0, size]],
+        "truncated": False,
+        "finished": True,
+        "text": TEXT,
+    }
+
+
+async def test_ranges_never_cut_a_character_apart(log):
+    text, offset = "", 0
+    while offset < len(TEXT.encode()):
+        body = (await log(f"?offset={offset}&limit=6")).json()
+        assert "\ufffd" not in body["text"]
+        text += body["text"]
+        offset = body["nextOffset"]
+    assert text == TEXT
+    for tail in range(1, 9):
+        body = (await log(f"?tail={tail}")).json()
+        assert TEXT.endswith(body["text"])
+        assert body["offset"] + len(body["text"].encode()) == body["nextOffset"] == body["total"]
+
+
+async def test_the_bytes_themselves(log):
+    answer = await log("?format=text&offset=1&limit=3")
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+    assert answer.content == TEXT.encode()[1:4]
+    assert (answer.headers["goflow-offset"], answer.headers["goflow-next-offset"]) == ("1", "4")
+
+
+@pytest.mark.parametrize(
+    ("asked", "begin", "end"), [("bytes=0-9", 0, 10), ("bytes=1390-", 1390, 1400), ("bytes=-5", 1395, 1400)]
+)
+async def test_ranges_as_http_has_them(log, asked, begin, end):
+    answer = await log(Range=asked)
+    assert (answer.status_code, answer.content) == (206, TEXT.encode()[begin:end])
+    assert answer.headers["content-range"] == f"bytes {begin}-{end - 1}/1400"
+
+
+@pytest.mark.parametrize("asked", ["bytes=1400-", "bytes=5-2"])
+async def test_ranges_where_nothing_is(log, asked):
+    answer = await log(Range=asked)
+    assert (answer.status_code, answer.headers["content-range"]) == (416, "bytes */1400")
+
+
+@pytest.mark.parametrize("asked", ["lines=1-2", "bytes=-", "bytes=0-1,3-4", "x" * 1000])
+async def test_a_range_that_is_none_is_ignored(log, asked):
+    assert (await log(Range=asked)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "status"),
+    [("?attempt=7", 400), ("?attempt=0", 400), ("?offset=-1", 400), ("?limit=x", 400), ("?offset=9999999", 200)],
+)
+async def test_what_cannot_be_asked_for(log, query, status):
+    assert (await log(query)).status_code == status
+
+
+async def test_logs_of_nothing():
+    async with serving(more=jobs()) as client:
+        execution = await submit(client, "noop-1")
+        assert (await client.get(f"/api/executions/{execution}/tasks/nope/log")).status_code == 404
+        assert (await client.get("/api/executions/nope/tasks/t00000/log")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("data", "cut"),
+    [(b"", 0), (b"a", 0), ("ä".encode(), 0), (b"a\xc3", 1), (b"\xe2\x82", 2), (b"\xf0\x9f\x98", 3), (b"\x80" * 9, 0)],
+)
+def test_a_character_cut_apart(data, cut):
+    assert _cut_apart(data) == cut
+
+
+async def test_an_approval():
+    async with serving(more=jobs()) as client:
+        execution = await submit(client, "asking")
+        path = f"/api/executions/{execution}/tasks/ask/approve"
+        while True:
+            details = (await client.get(f"/api/executions/{execution}")).json()
+            if details["tasks"][0]["waiting"] == "approval":
+                break
+            await trio.sleep(0.01)
+        assert (await client.post(path, json={"aproved": True})).status_code == 400
+        answer = await client.post(path, json={"approved": True, "comment": "go"})
+        assert answer.json() == {"execution": execution, "task": "ask", "approved": True, "by": ""}
+        assert (await ended(client, execution))["state"] == "successful"
+        assert (await client.post(path)).status_code == 409
+        assert (await client.post(path.replace("ask/", "nope/"))).status_code == 404
+
+
+async def test_a_schedule_is_paused_and_resumed():
+    async with serving() as client:
+        await client.post("/api/jobs/noop-1/toggle")
+        answer = await client.post("/api/jobs/noop-1/pause", json={"until": "2100-01-01T00:00:00+01:00"})
+        assert answer.json() == {"job": "noop-1", "active": False, "pausedUntil": "2099-12-31T23:00:00Z"}
+        answer = await client.post("/api/jobs/noop-1/resume")
+        assert answer.json() == {"job": "noop-1", "active": True, "pausedUntil": None}
+        for body in ({"until": "2100-01-01T00:00:00"}, {"until": "soon"}, {"until": "2001-01-01T00:00:00Z"}, {"x": 1}):
+            assert (await client.post("/api/jobs/noop-1/pause", json=body)).status_code == 400
+        assert (await client.post("/api/jobs/graph/pause")).status_code == 400
+        assert (await client.post("/api/jobs/nope/resume")).status_code == 404
