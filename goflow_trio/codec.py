@@ -1,16 +1,20 @@
 """Events and records to bytes and back. The only file that knows msgpack.
 
-Stored bytes are `"GT"`, the format version (1 byte), the CRC-32 of the body (4 bytes) and the body: msgpack
+Stored bytes are `"GT"`, the format version (1 byte), the CRC-32 of version and body (4 bytes) and the body: msgpack.
 Values go in as flat lists in the order of their fields: fields are only ever added at the end with a default, so that
-an older record reads as one that has the default. A changed byte anywhere is detected, an unknown version is named,
-and nothing that comes out of a store is ever executed.
+an older record reads as one that has the default. A changed byte anywhere is detected, a newer version is refused by
+name, and nothing that comes out of a store is ever executed.
+
+A change that a default cannot express raises `FORMAT_VERSION` and adds to `UPGRADES` how a body of the version before
+becomes one of the new. Older records are brought up to date as they are read, one version after the other, and written
+anew whenever they are written anyway; so an upgrade needs no time of its own and may be cut off anywhere.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
 
 import msgpack
 from attrs import fields, frozen
@@ -20,10 +24,16 @@ from goflow_trio.core.messages import EVENT_TYPES, Event, TaskError
 from goflow_trio.core.plan import Shape
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, Reopening, TaskRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import CodecError
+from goflow_trio.errors import CodecError, StoreIncompatible
 
 FORMAT_VERSION: Final = 1
 """Version of everything this file writes."""
+
+Kind = Literal["segment", "record", "graph", "mapping"]
+"""What a body is."""
+
+UPGRADES: Final[dict[int, Callable[[Kind, Any], Any]]] = {}
+"""By version: a function that makes a body of that version one of the next."""
 
 _MAGIC: Final = b"GT"
 _HEADER_BYTES: Final = 7
@@ -80,30 +90,48 @@ def seal(body: Any) -> bytes:
 
 
 def _seal_packed(packed: bytes) -> bytes:
-    return _MAGIC + bytes((FORMAT_VERSION,)) + zlib.crc32(packed).to_bytes(4) + packed
+    return _MAGIC + bytes((FORMAT_VERSION,)) + _checksum(FORMAT_VERSION, packed).to_bytes(4) + packed
 
 
-def unseal(data: bytes, what: str = "record") -> Any:
-    """Return the plain data of sealed bytes.
+def _checksum(version: int, body: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(bytes((version,))))
+
+
+def unseal(data: bytes, what: str = "record", kind: Kind = "record") -> Any:
+    """Return the plain data of sealed bytes, brought up to the version of today.
 
     Args:
         data: what the store gave.
         what: names the thing in errors.
+        kind: what it is, for upgrades.
 
     Raises:
-        CodecError: it is not ours, of a newer version, cut short, or changed.
+        CodecError: it is not ours, cut short, or changed.
+        StoreIncompatible: it is whole, and of a version that is not understood here.
     """
     if len(data) < _HEADER_BYTES or data[:2] != _MAGIC:
         raise CodecError(f"{what}: these bytes were not written by goflow-trio, or are cut short")
-    if data[2] != FORMAT_VERSION:
-        raise CodecError(f"{what}: format {data[2]}; this goflow-trio reads format {FORMAT_VERSION}: use a newer one")
-    body = data[_HEADER_BYTES:]
-    if zlib.crc32(body) != int.from_bytes(data[3:_HEADER_BYTES]):
+    version, body = data[2], data[_HEADER_BYTES:]
+    if _checksum(version, body) != int.from_bytes(data[3:_HEADER_BYTES]):
         raise CodecError(f"{what}: the checksum is wrong; its bytes were changed or lost")
+    if version > FORMAT_VERSION:
+        raise StoreIncompatible(
+            f"{what}: it was written in format {version}; this goflow-trio reads formats up to {FORMAT_VERSION}: "
+            "use a newer one"
+        )
     try:
-        return msgpack.unpackb(body, timestamp=3, strict_map_key=False, use_list=True)
+        plain = msgpack.unpackb(body, timestamp=3, strict_map_key=False, use_list=True)
     except Exception as error:
         raise CodecError(f"{what}: {type(error).__name__}: {error}") from error
+    while version < FORMAT_VERSION:
+        if version not in UPGRADES:
+            raise StoreIncompatible(
+                f"{what}: it was written in format {version}, which this goflow-trio no longer reads; "
+                "open the store with an older one first"
+            )
+        plain = UPGRADES[version](kind, plain)
+        version += 1
+    return plain
 
 
 # Events --------------------------------------------------------------------------------------------
@@ -148,7 +176,7 @@ def decode_segment(data: bytes, first: int) -> list[Event]:
     """
     what = f"log segment {first}"
     events = []
-    for seq, row in enumerate(_rows(unseal(data, what), what), start=first):
+    for seq, row in enumerate(_rows(unseal(data, what, "segment"), what), start=first):
         event = unpack_event(row, what)
         event.seq = seq
         events.append(event)
@@ -162,6 +190,8 @@ def unpack_event(row: Sequence[Any], what: str = "event") -> Event:
         CodecError: it is not one.
     """
     try:
+        if row[0] not in EVENT_TYPES:
+            raise CodecError(f"{what}: no event is called {row[0]!r} here; a newer goflow-trio may have written it")
         kind = EVENT_TYPES[row[0]]
         values = dict(zip(_EVENT_FIELDS[row[0]], row[1:], strict=False))
         if values.get("error") is not None:
@@ -264,7 +294,7 @@ def decode_shape(data: bytes) -> Shape:
     Raises:
         CodecError: the bytes are not what was written.
     """
-    body = _rows(unseal(data, "graph"), "graph")
+    body = _rows(unseal(data, "graph", "graph"), "graph")
     try:
         return tuple((name, tuple(downstream), rule, kind) for name, downstream, rule, kind in body)
     except (TypeError, ValueError) as error:
@@ -301,7 +331,7 @@ def decode_mapping(data: bytes, what: str) -> dict[str, Any]:
     Raises:
         CodecError: the bytes are not what was written.
     """
-    body = unseal(data, what)
+    body = unseal(data, what, "mapping")
     if not isinstance(body, dict):
         raise CodecError(f"{what}: a mapping was expected, not {type(body).__name__}")
     return body

@@ -95,6 +95,22 @@ class StoreUnavailable(StoreError):
     """The store does not answer now; the same operation may be repeated and is idempotent."""
 
 
+class StoreFull(StoreUnavailable):
+    """The store has no room left; it takes writes again once there is."""
+
+
+class StoreReadOnly(StoreUnavailable):
+    """The store answers, and takes no writes: a read-only disk, or a replica that is not the primary."""
+
+
+class StoreInUse(StoreError):
+    """Another engine holds the store; its message names it. Two never write to one store."""
+
+
+class StoreFenced(StoreError):
+    """Another engine took the store over from this one, which must stop: it can no longer write."""
+
+
 class StoreClosed(StoreError):
     """The backend was used after `aclose`."""
 

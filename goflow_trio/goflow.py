@@ -31,6 +31,8 @@ class Goflow:
         with_seconds: kept for Goflow's programs: a schedule of 6 fields has seconds first, one of 5 has none,
             and both are understood. Only an explicit False refuses 6 fields.
 
+        takeover: take the store from another server that holds it, once that one's lease has run out.
+
     Raises:
         UsageError: the store's URL is wrong.
     """
@@ -43,9 +45,11 @@ class Goflow:
         streaming: bool = True,
         show_examples: bool = False,
         with_seconds: bool | None = None,
+        takeover: bool = False,
     ) -> None:
         check_store_url(store)
         self.store = store
+        self.takeover = takeover
         self.dashboard = dashboard
         self.streaming = streaming
         self.with_seconds = with_seconds
@@ -169,6 +173,7 @@ class Goflow:
                 nursery.start_soon(watch)
                 urls = await nursery.start(self._serve_then_stop, bind, grace, shutdown, nursery.cancel_scope)
                 engine = self._running()
+                engine.store.listens_at(urls[0])
                 announce(f"goflow-trio serves {len(self.jobs)} jobs on {', '.join(urls)}")
                 announce(f"store {_shown(self.store)}: {engine.store.backend.durability}")
                 await trio.sleep_forever()
@@ -190,7 +195,7 @@ class _Running:
 
     def __init__(self, goflow: Goflow, grace: float) -> None:
         self._goflow = goflow
-        self._context = open_engine(goflow.store, goflow.jobs.values(), grace=grace)
+        self._context = open_engine(goflow.store, goflow.jobs.values(), grace=grace, takeover=goflow.takeover)
 
     async def __aenter__(self) -> Engine:
         self._goflow._engine = engine = await self._context.__aenter__()  # two halves of one thing

@@ -20,7 +20,7 @@ from goflow_trio.core.messages import (
 )
 from goflow_trio.core.record import fold
 from goflow_trio.core.states import State
-from goflow_trio.errors import CodecError
+from goflow_trio.errors import CodecError, StoreIncompatible
 
 NOW = datetime(2026, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 
@@ -72,9 +72,28 @@ def test_every_changed_bit_and_every_cut_is_noticed():
             codec.decode_segment(data[:place], 10)
 
 
-def test_a_newer_format_is_named():
-    with pytest.raises(CodecError, match="format 9; this goflow-trio reads format 1"):
-        codec.unseal(b"GT\x09" + bytes(8), "record")
+def sealed_in_format(number, body, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(codec, "FORMAT_VERSION", number)
+        return codec.seal(body)
+
+
+def test_a_newer_format_is_refused_by_name(monkeypatch):
+    data = sealed_in_format(9, {}, monkeypatch)
+    with pytest.raises(StoreIncompatible, match="format 9; this goflow-trio reads formats up to 1: use a newer one"):
+        codec.unseal(data, "record")
+
+
+def test_an_older_format_is_brought_up_to_date_one_version_after_the_other(monkeypatch):
+    """Two older formats: one called a task's name `task`, the one before that had its states in capitals."""
+    monkeypatch.setattr(codec, "FORMAT_VERSION", 3)
+    monkeypatch.setitem(codec.UPGRADES, 1, lambda kind, body: {k: v.lower() for k, v in body.items()})
+    monkeypatch.setitem(codec.UPGRADES, 2, lambda kind, body: {"name": body["task"], "state": body["state"]})
+    for number, body in ((1, {"task": "a", "state": "FAILED"}), (2, {"task": "a", "state": "failed"})):
+        data = sealed_in_format(number, body, monkeypatch)
+        assert codec.decode_mapping(data, "x") == {"name": "a", "state": "failed"}
+    with pytest.raises(StoreIncompatible, match="format 0, which this goflow-trio no longer reads"):
+        codec.unseal(sealed_in_format(0, {}, monkeypatch), "record")
 
 
 @given(st.binary(max_size=200))

@@ -23,6 +23,7 @@ from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.groups import only_error
+from goflow_trio.actors.health import Health
 from goflow_trio.actors.logs import task_logging
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
@@ -30,15 +31,9 @@ from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.store import Store, open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.core import limits
+from goflow_trio.core.ending import end_broken
 from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
-from goflow_trio.core.messages import (
-    CancelRequested,
-    Decided,
-    Event,
-    ExecutionFinished,
-    ScheduleStarted,
-    ScheduleToggled,
-)
+from goflow_trio.core.messages import CancelRequested, Decided, Event, ScheduleStarted, ScheduleToggled
 from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
@@ -164,6 +159,10 @@ class Engine:
         """Why the store does not take writes at the moment; None while it does."""
         return self.store.problem
 
+    def health(self) -> Health:
+        """Return whether work is taken and done as promised, and if not, why."""
+        return self.store.health()
+
     @property
     def seq(self) -> int:
         """Position of the last event in the log."""
@@ -199,12 +198,14 @@ class Engine:
         """Return the record of an execution, finished or not; None if there is none of this id."""
         return await self.store.find(execution_id)
 
-    async def newest(
+    async def newest(  # noqa: PLR0917  # each is a filter, and optional
         self,
         job: str | None = None,
         state: str | None = None,
         limit: int = limits.LIST_EXECUTIONS,
         before: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> list[ExecutionRecord]:
         """Return executions, newest first.
 
@@ -213,8 +214,13 @@ class Engine:
             state: only those in this state.
             limit: at most so many.
             before: only those submitted before this one (an id).
+            since: only those submitted at this instant or later, to the millisecond.
+            until: only those submitted before this instant.
+
+        Raises:
+            StoreUnavailable: memory has not got all of them, and the store does not answer.
         """
-        return await self.store.newest(job, state, limit, before)
+        return await self.store.newest(job, state, limit, before, since, until)
 
     async def output(
         self,
@@ -341,26 +347,40 @@ class Engine:
         job = self.job(name)
         merged = _merged_params(job, params)
         self._check_open()
-        try:
-            with trio.fail_after(limits.SUBMIT_SECONDS):
-                execution_id = execution_id or self._environment.new_id()
-                if idempotency_key is not None:
-                    claim = {"execution": execution_id, "at": self.now()}
-                    winner = await self.store.claim(keys.idempotency(name, idempotency_key), claim)
-                    execution_id = winner["execution"]
-                    known = self._executions.get(execution_id) or await self._finished_handle(execution_id)
-                    if known is not None:
-                        await known._supervisor.durable.wait()  # a handle and its engine are one thing
-                        return known
-                    self._check_open()
-                execution = self._launch(execution_id, job, merged, scheduled_for, trigger)
-                await execution._supervisor.durable.wait()
-        except trio.TooSlowError:
-            reason = self.problem or f"no answer for {limits.SUBMIT_SECONDS:g} s"
-            raise StoreUnavailable(f"the store does not take writes now: {reason}") from None
-        if self.store.ledger.find(execution_id) is None and execution._last is None:
-            raise EngineClosed("the engine shut down before the execution was durable; submit it again")
+        execution_id = execution_id or self._environment.new_id()
+        if idempotency_key is not None:
+            claim = {"execution": execution_id, "at": self.now()}
+            winner = await self.store.promptly(lambda: self.store.claim(keys.idempotency(name, idempotency_key), claim))
+            execution_id = winner["execution"]
+            known = self._executions.get(execution_id) or await self._finished_handle(execution_id)
+            if known is not None:
+                await self._until_durable(known)
+                return known
+            self._check_open()
+        execution = self._launch(execution_id, job, merged, scheduled_for, trigger)
+        await self._until_durable(execution)
         return execution
+
+    async def _until_durable(self, execution: Execution) -> None:
+        """Wait until it is certain that an execution is, or is not.
+
+        Raises:
+            StoreUnavailable: it is not, or that cannot be known now.
+            EngineClosed: the engine ended before.
+        """
+        try:
+            await self.store.promptly(execution._supervisor.durable.wait)  # a handle and its engine are one thing
+        except StoreUnavailable as error:
+            if self.store.withdraw(execution.id):
+                raise StoreUnavailable(f"{error}; nothing was begun, try again later") from None
+            raise StoreUnavailable(
+                f"{error}; what was being written at this moment may still come to be: an Idempotency-Key makes it "
+                f"safe to try again (execution {execution.id})"
+            ) from None
+        if self.store.ledger.find(execution.id) is None and execution._last is None:
+            if self._closing:
+                raise EngineClosed("the engine shut down before the execution was durable; submit it again")
+            raise StoreUnavailable("the store did not take it; nothing was begun, try again later")
 
     def _launch(
         self, execution_id: str, job: Job, params: dict[str, Any], scheduled_for: datetime | None, trigger: str
@@ -387,15 +407,14 @@ class Engine:
         execution_id = supervisor.machine.execution
         try:
             await supervisor.run(step, admission)
+        except StoreUnavailable:  # it was withdrawn before it was written
+            self.store.ledger.held.pop(execution_id, None)
         except Exception as error:
             logger.exception("execution %s: internal error", execution_id)
             record = self.store.ledger.live.get(execution_id)
             if record is not None:
                 reason = f"internal error: {type(error).__name__}: {error}"[: limits.ERROR_CHARS]
-                event = ExecutionFinished(
-                    self.now(), record.job, execution_id, record.version + 1, state=State.FAILED, reason=reason
-                )
-                await self.store.append((event,))
+                await self.store.append(end_broken(record, self.now(), reason))
         finally:
             execution = self._executions.pop(execution_id)
             self._unfinished[execution.job] -= 1
@@ -473,10 +492,7 @@ class Engine:
         machine, step = ExecutionMachine.reopen(plan, record, self.now(), tasks=tasks, by=by, reason=reason)
         self.store.ledger.held[execution_id] = record
         execution = self._supervise(machine, job, record.params, step)
-        with trio.move_on_after(limits.SUBMIT_SECONDS):
-            await execution._supervisor.durable.wait()
-        if not execution._supervisor.durable.is_set():
-            raise StoreUnavailable(f"the store does not answer; whether {execution_id} runs again is not known yet")
+        await self._until_durable(execution)
         if self.store.ledger.find(execution_id) is record:
             raise EngineClosed("the engine shut down before the retry was durable; ask for it again")
         return execution
@@ -570,7 +586,7 @@ class Engine:
         if until is not None and in_utc(until) <= self.now():
             raise UsageError(f"job {job!r}: a pause until {until.isoformat()} is over already; give a later instant")
         event = ScheduleToggled(self.now(), job, active=False, until=None if until is None else in_utc(until))
-        await self.store.append((event,))
+        await self._write_promptly(event)
         self._scheduler.wake(job)
 
     async def resume(self, job: str, *, catch_up: bool = False) -> None:
@@ -588,8 +604,21 @@ class Engine:
         timeline = self.timeline(job)
         owed = catch_up or self.is_active(job)  # switched on twice, it owes what it owed
         since = (timeline.position(self.now()) if owed else None) or self.now()
-        await self.store.append((ScheduleToggled(self.now(), job, active=True, since=since),))
+        await self._write_promptly(ScheduleToggled(self.now(), job, active=True, since=since))
         self._scheduler.wake(job)
+
+    async def _write_promptly(self, event: Event) -> None:
+        """Write an event; if the store does not take it soon, take it back.
+
+        Raises:
+            StoreUnavailable: the store does not take it.
+        """
+        pending = self.store.offer((event,))
+        try:
+            await self.store.promptly(pending.durable)
+        except StoreUnavailable:
+            pending.withdraw()
+            raise
 
     def paused_until(self, job: str) -> datetime | None:
         """Return when a job's schedule goes on by itself; None if it is on, or off for good."""
@@ -648,24 +677,31 @@ class Engine:
             if self.is_active(name) and self.timeline(name).cursor is None
         ]
         if first_seen:
-            await self.store.append(first_seen)
+            await self.store.promptly(self.store.offer(first_seen).durable)
         for record in unfinished(self.store.ledger.live.values()):
             job = self.jobs.get(record.job)
-            plan = await self._plan_of(record, job)
+            try:
+                lost = self.store.ledger.broken.get(record.id)
+                plan = await self._plan_of(record, job)
+            except CodecError as error:
+                lost = lost or str(error)
+            if lost is not None:
+                await self.store.append(end_broken(record, self.now(), f"its record is damaged: {lost}"))
+                continue
             machine, step = ExecutionMachine.restore(plan, record, self.now())
             self._supervise(machine, job, record.params, step)
         self._nursery.start_soon(self._scheduler.run, name="scheduler")
 
     async def _plan_of(self, record: ExecutionRecord, job: Job | None) -> Plan:
-        """Return the graph an execution began with: the job's own, if that is still the same."""
+        """Return the graph an execution began with: the job's own, if that is still the same.
+
+        Raises:
+            CodecError: it is lost.
+        """
         plan = self._plans.get(record.job)
         if plan is not None and plan.digest == record.definition:
             return plan
-        try:
-            return plan_shape(record.job, await self.store.graph(record.definition), job)
-        except CodecError:
-            logger.exception("execution %s: its graph is lost, its tasks will run without order", record.id)
-            return plan_shape(record.job, tuple((name, (), "allSuccessful", "") for name in record.tasks), None)
+        return plan_shape(record.job, await self.store.graph(record.definition), job)
 
     async def _drain(self, grace: float) -> None:
         """Take no more work and start no more tasks; give what runs `grace` seconds to end."""
@@ -684,6 +720,7 @@ async def open_engine(
     *,
     grace: float = 0.0,
     environment: Environment | None = None,
+    takeover: bool = False,
 ) -> AsyncIterator[Engine]:
     """Run an engine for the length of a block.
 
@@ -696,10 +733,14 @@ async def open_engine(
         jobs: jobs, or functions that return one.
         grace: seconds that running tasks get at the end.
         environment: clock and randomness; the machine's own by default.
+        takeover: take the store from another engine that holds it, once that one's lease has run out: a machine that
+            is gone does not give it back. An engine that died on this machine is always taken over from, at once.
 
     Raises:
         DefinitionError: a job is wrong; the store was not opened.
         UsageError: the store's URL is wrong.
+        StoreInUse: another engine holds the store.
+        StoreFenced: another engine has taken the store over; raised at the end of the block, which is cancelled.
         StoreError: the store cannot be used.
     """
     registered: dict[str, Job] = {}
@@ -711,9 +752,9 @@ async def open_engine(
     world = environment or real_environment()
     backend = await open_backend(store)
     try:
-        opened = await open_store(backend, world)
+        opened = await open_store(backend, world, takeover=takeover)
     except BaseException:
-        with trio.CancelScope(shield=True):
+        with trio.move_on_after(limits.STORE_SECONDS, shield=True):
             await backend.aclose()
         raise
     failure: BaseException | None = None
@@ -738,6 +779,8 @@ async def open_engine(
     finally:  # both shield themselves, with a time-out
         await outputs.aclose()  # noqa: ASYNC102
         await opened.close()  # noqa: ASYNC102
+    if opened.lost is not None:  # what came after that is only its consequence
+        raise opened.lost
     if failure is not None:
         raise failure
 

@@ -3,17 +3,19 @@
 | key | holds |
 |---|---|
 | `meta` | that the store is ours, and its format |
-| `epoch/<n>` | who wrote from which position of the log on |
-| `log/<epoch>/<first position>` | one segment: all events of one flush. Writing it is the commit |
-| `checkpoint` | up to which segment `live/` and `jobs/` hold what the log says |
-| `live/<execution>` | snapshot of an unfinished execution, as of the checkpoint |
-| `jobs/<job>` | its schedule: active, cursor, as of the checkpoint |
+| `copying` | that a copy into this store was begun and is not finished; how far it came |
+| `epoch/<n>` | who holds the store, or held it, and from which position of the log on it wrote |
+| `log/<epoch>/<first position>` | one segment: all events of one flush. Writing it is the commit. The last is a fence |
+| `checkpoint/<epoch>/<position>` | where the next start begins to read; the schedules and what was live then |
+| `live/<epoch>/<execution>/<version>` | snapshot of an execution that was unfinished at the checkpoint |
 | `executions/<flipped id>` | snapshot of a finished execution; ascending is newest first |
 | `by-job/…`, `by-state/…`, `by-both/…` | the same order, by job, by state and by both; empty values |
-| `parts/<flipped id>/<version>/<n>` | parts of a snapshot too large for one value |
+| `parts/<key of the snapshot>/<version>/<n>` | parts of a snapshot too large for one value |
 | `definitions/<digest>` | a graph that executions run on |
 | `output/<execution>/<task>/<attempt>/<n>` | block `n` of what an attempt printed |
 | `idempotency/<job>/<digest of key>` | the execution a submit with that key stands for |
+
+What an engine may overwrite lies under its own epoch, so that one which was taken over from can spoil nothing.
 """
 
 from __future__ import annotations
@@ -22,12 +24,13 @@ import hashlib
 from typing import Final
 
 META: Final = "meta"
-CHECKPOINT: Final = "checkpoint"
+COPYING: Final = "copying"
+CHECKPOINTS: Final = "checkpoint/"
 LOG: Final = "log/"
 EPOCHS: Final = "epoch/"
 LIVE: Final = "live/"
-JOBS: Final = "jobs/"
 EXECUTIONS: Final = "executions/"
+PARTS: Final = "parts/"
 
 _LONGEST_PART: Final = 300
 _FLIP: Final = str.maketrans("0123456789abcdef", "fedcba9876543210")
@@ -61,19 +64,19 @@ def segment_first(key: str) -> int:
     return int(key.rpartition("/")[2])
 
 
-def segment_epoch(key: str) -> int:
-    """Return the epoch of the segment under this key."""
+def checkpoint(epoch_number: int, seq: int) -> str:
+    """Return the key of the checkpoint at a position. Each has its own, so a late write never undoes a newer one."""
+    return f"{CHECKPOINTS}{epoch_number:08d}/{seq:016d}"
+
+
+def live(epoch_number: int, execution_id: str, version: int) -> str:
+    """Return the key of the snapshot of an unfinished execution. Each version has its own, as with checkpoints."""
+    return f"{LIVE}{epoch_number:08d}/{execution_id}/{version:08d}"
+
+
+def number_of(key: str) -> int:
+    """Return the epoch of `epoch/<n>`, `checkpoint/<n>` or `live/<n>/…`."""
     return int(key.split("/")[1])
-
-
-def live(execution: str) -> str:
-    """Return the key of the snapshot of an unfinished execution."""
-    return LIVE + execution
-
-
-def job(name: str) -> str:
-    """Return the key of a job's schedule."""
-    return JOBS + part(name)
 
 
 def execution(execution_id: str) -> str:
@@ -81,14 +84,14 @@ def execution(execution_id: str) -> str:
     return EXECUTIONS + flip(execution_id)
 
 
-def snapshot_part(execution_id: str, version: int, number: int) -> str:
-    """Return the key of one part of a large snapshot; each version has parts of its own, so none is ever mixed."""
-    return f"{snapshot_parts(execution_id)}{version:08d}/{number:06d}"
+def snapshot_part(key: str, version: int, number: int) -> str:
+    """Return the key of one part of a large snapshot under `key`; each version has parts of its own."""
+    return f"{snapshot_parts(key)}{version:08d}/{number:06d}"
 
 
-def snapshot_parts(execution_id: str) -> str:
-    """Return the prefix of all parts of an execution's large snapshots."""
-    return f"parts/{flip(execution_id)}/"
+def snapshot_parts(key: str) -> str:
+    """Return the prefix of all parts of the snapshots under `key`."""
+    return f"{PARTS}{key}/"
 
 
 def listing(job_name: str | None, state: str | None) -> str:

@@ -23,6 +23,7 @@ from goflow_trio.core.messages import (
 )
 from goflow_trio.core.record import ExecutionRecord, apply_event, reopened_record, submitted_record
 from goflow_trio.core.timeline import Timeline
+from goflow_trio.errors import CodecError
 
 
 @define
@@ -67,6 +68,8 @@ class Ledger:
         recent: finished executions kept for reads; the oldest goes first.
         schedules: by job.
         held: finished executions that are about to be opened again, whatever the caches forget meanwhile.
+        horizon: an id; of finished executions that are not newer, some may not be in memory. Empty: all are.
+        broken: unfinished executions that have lost events, and how; what follows of them is left out.
     """
 
     seq: int = 0
@@ -75,6 +78,9 @@ class Ledger:
     recent: OrderedDict[str, ExecutionRecord] = Factory(OrderedDict)
     schedules: dict[str, ScheduleState] = Factory(dict)
     held: dict[str, ExecutionRecord] = Factory(dict)
+    horizon: str = ""
+    broken: dict[str, str] = Factory(dict)
+    _recent_tasks: int = 0
 
     def apply(self, events: Iterable[Event]) -> None:
         """Fold events that are in the log, in its order. Folding one again changes nothing."""
@@ -98,9 +104,14 @@ class Ledger:
         record = self.live.get(event.execution)
         if record is None:  # told again of one that is finished
             return
-        apply_event(record, event)
+        try:
+            apply_event(record, event)
+        except CodecError as error:  # events before this one are lost; it is ended, and says why
+            self.broken.setdefault(record.id, str(error))
+            return
         if record.state.is_final:
             del self.live[record.id]
+            self.broken.pop(record.id, None)
             self.unsaved[record.id] = record
 
     def _reopen(self, event: ExecutionReopened) -> None:
@@ -109,7 +120,7 @@ class Ledger:
         if record is not None and record.version < event.version:
             self.live[record.id] = reopened_record(record, event)
             self.unsaved.pop(record.id, None)
-            self.recent.pop(record.id, None)
+            self.forget(record.id)
 
     def _apply_to_schedule(self, event: Event) -> None:
         state = self.schedule(event.job)
@@ -134,14 +145,27 @@ class Ledger:
         """Return an execution that is at hand."""
         return self.live.get(execution) or self.unsaved.get(execution) or self.recent.get(execution)
 
-    def saved(self, executions: Iterable[str]) -> None:
+    def saved(self, records: Iterable[ExecutionRecord]) -> None:
         """Note that the snapshots of these finished executions are in the store."""
-        for execution in executions:
-            self.remember(self.unsaved.pop(execution))
+        for record in records:
+            if self.unsaved.get(record.id) is record:  # else it was opened again meanwhile
+                del self.unsaved[record.id]
+                self.remember(record)
 
     def remember(self, record: ExecutionRecord) -> None:
         """Keep a finished execution for reads, for a while."""
+        self.forget(record.id)
         self.recent[record.id] = record
-        self.recent.move_to_end(record.id)
-        while len(self.recent) > limits.CACHED_EXECUTIONS:
-            self.recent.popitem(last=False)
+        self._recent_tasks += len(record.tasks)
+        while len(self.recent) > limits.CACHED_EXECUTIONS or (
+            self._recent_tasks > limits.CACHED_TASKS and len(self.recent) > 1
+        ):
+            oldest, dropped = self.recent.popitem(last=False)
+            self._recent_tasks -= len(dropped.tasks)
+            self.horizon = max(self.horizon, oldest)
+
+    def forget(self, execution: str) -> None:
+        """Drop a finished execution from memory: it is no more."""
+        dropped = self.recent.pop(execution, None)
+        if dropped is not None:
+            self._recent_tasks -= len(dropped.tasks)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from goflow_trio import codec
 from goflow_trio.actors import keys
+from goflow_trio.actors.patience import timed
 from goflow_trio.core import limits
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.states import FINAL
@@ -21,7 +22,7 @@ def snapshot_pairs(key: str, record: ExecutionRecord) -> dict[str, bytes]:
         return {key: data}
     pairs = {}
     for number, start in enumerate(range(0, len(data), limits.SEGMENT_BYTES)):
-        part = keys.snapshot_part(record.id, record.version, number)
+        part = keys.snapshot_part(key, record.version, number)
         pairs[part] = data[start : start + limits.SEGMENT_BYTES]
     pairs[key] = codec.encode_mapping({"parts": list(pairs)})
     return pairs
@@ -33,11 +34,11 @@ async def read_snapshot(backend: Backend, key: str, data: bytes) -> tuple[Execut
     Raises:
         CodecError: it is damaged, or a part is missing.
     """
-    body = codec.unseal(data, key)
+    body = codec.unseal(data, key, "record")
     if not isinstance(body, dict):
         return codec.decode_record(data, key), [key]
-    parts: list[str] = body["parts"]
-    found = await backend.get_many(parts)
+    parts: list[str] = body.get("parts", [])
+    found = await timed(backend.get_many, parts)
     if len(found) < len(parts):
         raise CodecError(f"{key}: {len(parts) - len(found)} of its {len(parts)} parts are missing")
     return codec.decode_record(b"".join(found[part] for part in parts), key), [*parts, key]

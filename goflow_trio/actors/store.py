@@ -1,99 +1,178 @@
-"""The store actor: the only writer. What `append` returned for is durable; only then is it folded, and handed out.
+"""The store actor: the only writer of the log. What is durable is folded, and handed out; nothing else is.
 
-It drains its inbox and writes everything that queued as one segment of the log (group commit), so the
-price of durability is one write a turn, shared by all that is in flight. Snapshots and checkpoints follow when there
-is time: they only shorten the next start. While the backend fails, it repeats the same write with the same bytes until
-it succeeds; nothing is lost and nothing is acknowledged meanwhile.
+It drains its inbox and writes everything that queued as one segment (group commit), so the price of durability is
+one write a turn, shared by all that is in flight. A segment is written only where nothing is: an engine that was taken
+over from finds a fence there instead, and ends. While the backend fails, the same segment is tried again until it is
+in; nothing is lost and nothing is acknowledged meanwhile. What queues then is bounded, since an actor waits for what it
+offered before it offers more. The rest of the work (snapshots, checkpoints, pruning) is `upkeep`'s.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from goflow_trio import codec
-from goflow_trio.actors import keys
+from goflow_trio.actors import keys, lease
+from goflow_trio.actors.damage import Damage
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.feed import Feed
-from goflow_trio.actors.recovery import Recovered, decode_segments, recover
-from goflow_trio.actors.snapshots import finished_pairs, read_snapshot, snapshot_pairs, stale_listings
+from goflow_trio.actors.health import Health, worst_first
+from goflow_trio.actors.history import History
+from goflow_trio.actors.ledger import Ledger
+from goflow_trio.actors.patience import Patience, timed
+from goflow_trio.actors.recovery import Recovered, recover
+from goflow_trio.actors.upkeep import Upkeep
 from goflow_trio.core import limits
-from goflow_trio.core.messages import Event
+from goflow_trio.core.messages import Event, ExecutionReopened, ExecutionSubmitted
 from goflow_trio.core.plan import Plan, Shape
 from goflow_trio.core.record import ExecutionRecord
-from goflow_trio.errors import CodecError, StoreUnavailable
+from goflow_trio.errors import CodecError, StoreError, StoreUnavailable
 from goflow_trio.stores import Backend
 
 logger = logging.getLogger("goflow_trio.store")
 
-_IDLE_SECONDS = 0.2
-_RETRY_SECONDS = 0.1
-_RETRY_MOST_SECONDS = 5.0
-_PRUNE_SEGMENTS = 50
+_CLOSE_SECONDS = 2.0
+_BEGINNINGS = (ExecutionSubmitted, ExecutionReopened)
 
-
-@frozen(eq=False)
-class _Append:
-    events: Sequence[Event]
-    done: trio.Event = field(factory=trio.Event)
+T = TypeVar("T")
 
 
 @define(eq=False)
-class _Claim:
-    key: str
-    value: Mapping[str, Any]
-    winner: dict[str, Any] | None = None
-    done: trio.Event = field(factory=trio.Event)
+class Pending:
+    """Events that were offered to the log.
+
+    Args:
+        events: in order.
+        taken: whether they are being written, or were; then they cannot be withdrawn any more.
+        withdrawn: whether they never will be.
+        settled: set when one of both is certain.
+    """
+
+    events: Sequence[Event]
+    taken: bool = False
+    withdrawn: bool = False
+    settled: trio.Event = field(factory=trio.Event)
+
+    def withdraw(self) -> bool:
+        """Take them back, unless they are being written; return whether that came in time."""
+        if not self.taken:
+            self.withdrawn = True
+            self.settled.set()
+        return self.withdrawn
+
+    async def durable(self) -> None:
+        """Wait until they are durable, folded and published.
+
+        Raises:
+            StoreUnavailable: they were withdrawn.
+        """
+        await self.settled.wait()
+        if self.withdrawn:
+            raise StoreUnavailable("it was not written: the store did not take it in time")
 
 
 class Store:
     """Typed door to a backend. Open one with `open_store`, then run its actor with `nursery.start_soon(store.run)`.
 
     Attributes:
+        backend: where the bytes are; for reading.
         ledger: what is durable, at hand. Read-only for everybody else.
         feed: where durable events are published.
-        problem: why the backend does not take writes at the moment; None while it does.
+        damage: what of the store cannot be read.
+        lost: why this engine can no longer use the store at all, and has to end; None while it can.
     """
 
     def __init__(self, backend: Backend, environment: Environment, recovered: Recovered) -> None:
         self.backend = backend
-        self.ledger = recovered.ledger
-        self.problem: str | None = None
-        self.feed = Feed(self.read_log, environment.now, self.ledger.seq)
+        self.ledger: Ledger = recovered.ledger
+        self.damage: Damage = recovered.damage
+        self._environment = environment
         self._epoch = recovered.epoch
-        self._epochs = recovered.epochs
-        self._saved_live = recovered.saved_live
-        self._last_segment = recovered.checkpoint
-        self._since_checkpoint = limits.CHECKPOINT_EVENTS  # the first idle moment after a start makes one
+        self._history = History(backend, self.ledger, self.damage, recovered.epochs)
+        self.feed = Feed(self.read_log, environment.now, self.ledger.seq)
+        self._patience = Patience(environment.now)
+        self._claims = Patience(environment.now)
+        self._renewal = lease.Renewal(backend, recovered.epoch, recovered.lease, Patience(environment.now))
+        self._upkeep = Upkeep(backend, recovered, environment.now)
+        self._last_segment = ""
+        self.lost: StoreError | None = None
         self._known_graphs: set[str] = set()
-        # Never full: an actor has at most one append or claim in flight, and actors are bounded.
-        self._send, self._inbox = trio.open_memory_channel[_Append | _Claim](float("inf"))
+        self._begins: dict[str, Pending] = {}
+        # Never full: an actor has at most one offer in flight, and actors are bounded.
+        self._send, self._inbox = trio.open_memory_channel[Pending](float("inf"))
 
-    # What others call -------------------------------------------------------------------------------
+    # Writing ----------------------------------------------------------------------------------------
+
+    def offer(self, events: Sequence[Event]) -> Pending:
+        """Put events into the inbox. They are written even if nobody waits for it, unless they are withdrawn."""
+        pending = Pending(events)
+        if isinstance(events[0], _BEGINNINGS):
+            self._begins[events[0].execution] = pending
+        self._send.send_nowait(pending)
+        return pending
 
     async def append(self, events: Sequence[Event]) -> None:
-        """Write events; returns when they are durable, folded and published. Cancelled, they may still be written."""
-        message = _Append(events)
-        self._send.send_nowait(message)
-        await message.done.wait()
+        """Write events; returns when they are durable, folded and published. Cancelled, they may still be written.
+
+        Raises:
+            StoreUnavailable: they were withdrawn.
+        """
+        await self.offer(events).durable()
+
+    def withdraw(self, execution: str) -> bool:
+        """Take back that an execution is submitted, or opened again; return whether nothing will come of it."""
+        pending = self._begins.get(execution)
+        return pending is not None and pending.withdraw()
+
+    async def promptly(self, wait: Callable[[], Awaitable[T]]) -> T:
+        """Wait for something that takes a write: as long as the store gets on with its work, and not much longer.
+
+        Args:
+            wait: an async function; it may be called again after it was cancelled.
+
+        Raises:
+            StoreUnavailable: the store does not get on.
+        """
+        give_up = trio.current_time() + limits.SUBMIT_SECONDS
+        while True:
+            with trio.move_on_after(limits.REFUSAL_SECONDS):
+                return await wait()
+            if self.problem is not None:
+                raise StoreUnavailable(f"the store does not take writes now: {self.problem}")
+            if trio.current_time() >= give_up:
+                raise StoreUnavailable(f"the store has too much to do: no answer for {limits.SUBMIT_SECONDS:g} s")
 
     async def claim(self, key: str, value: Mapping[str, Any]) -> dict[str, Any]:
-        """Write `value` under `key` unless something is there; return what is there then: the first claim."""
-        message = _Claim(key, value)
-        self._send.send_nowait(message)
-        await message.done.wait()
-        assert message.winner is not None
-        return message.winner
+        """Write `value` under `key` unless something is there; return what is there then: the first claim.
+
+        Only one of any number of claims is ever made, so this need not go through the actor.
+
+        Raises:
+            CodecError: a claim is there and is damaged; it was left as it is.
+        """
+        if await self._claims.insist(self.backend.put_if_absent, key, codec.encode_mapping(value)):
+            return dict(value)
+        data = await self._claims.insist(self.backend.get, key)
+        try:
+            return codec.decode_mapping(data or b"", key)
+        except CodecError as error:
+            self.damage.note(key, error)
+            raise
 
     async def keep_graph(self, plan: Plan) -> None:
-        """See to it that the graph an execution is about to run on is in the store."""
-        if plan.digest not in self._known_graphs:
-            await self.backend.put_if_absent(keys.definition(plan.digest), codec.encode_shape(plan.shape()))
-            self._known_graphs.add(plan.digest)
+        """See to it that the graph an execution is about to run on is in the store, whole."""
+        if plan.digest in self._known_graphs:
+            return
+        key, data = keys.definition(plan.digest), codec.encode_shape(plan.shape())
+        if not await timed(self.backend.put_if_absent, key, data) and await timed(self.backend.get, key) != data:
+            await timed(self.backend.put, {key: data})  # damaged, or of an older format
+        self._known_graphs.add(plan.digest)
 
     async def keep_output(self, values: Mapping[str, bytes], stale: Sequence[str]) -> None:
         """Write blocks of output and remove others. This happens beside the log, whose commits never wait for it.
@@ -101,12 +180,15 @@ class Store:
         Raises:
             StoreUnavailable: the backend takes no writes now; try again later.
         """
-        if self.problem is not None:
-            raise StoreUnavailable(self.problem)
+        problem = self.problem or (self.lost and str(self.lost))
+        if problem is not None:
+            raise StoreUnavailable(problem)
         if values:
-            await self.backend.put(values)
+            await timed(self.backend.put, values)
         if stale:
-            await self.backend.delete(stale)
+            await timed(self.backend.delete, stale)
+
+    # Reading ----------------------------------------------------------------------------------------
 
     async def graph(self, digest: str) -> Shape:
         """Return a graph that was kept.
@@ -114,236 +196,170 @@ class Store:
         Raises:
             CodecError: it is missing or damaged.
         """
-        data = await self.backend.get(keys.definition(digest))
-        if data is None:
-            raise CodecError(f"the graph {digest} is missing from the store")
-        return codec.decode_shape(data)
+        key = keys.definition(digest)
+        data = await timed(self.backend.get, key)
+        try:
+            if data is None:
+                raise CodecError(f"the graph {digest} is missing from the store")  # noqa: TRY301
+            return codec.decode_shape(data)
+        except CodecError as error:
+            self.damage.note(key, error)
+            raise
 
     async def find(self, execution: str) -> ExecutionRecord | None:
-        """Return an execution, finished or not; None if there is none of this id."""
-        record = self.ledger.find(execution)
-        if record is None:
-            key = keys.execution(execution)
-            data = await self.backend.get(key) if _is_id(execution) else None
-            if data is None:
-                return None
-            record, _ = await read_snapshot(self.backend, key, data)
-            self.ledger.remember(record)
-        return record
+        """Return an execution, finished or not; None if there is none of this id.
 
-    async def newest(
+        Raises:
+            StoreUnavailable: it is not at hand and the store does not answer.
+            CodecError: it is damaged.
+        """
+        return await self._history.find(execution)
+
+    async def newest(  # noqa: PLR0917  # each is a filter, and optional
         self,
         job: str | None = None,
         state: str | None = None,
         limit: int = limits.LIST_EXECUTIONS,
         before: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> list[ExecutionRecord]:
-        """Return executions, newest first.
-
-        Args:
-            job: only those of this job.
-            state: only those in this state.
-            limit: at most so many.
-            before: only those older than this execution (an id).
-        """
-        at_hand = [
-            record
-            for records in (self.ledger.live, self.ledger.unsaved)
-            for record in records.values()
-            if (job is None or record.job == job)
-            and (state is None or record.state == state)
-            and (before is None or record.id < before)
-        ]
-        ids = {record.id for record in at_hand}
-        prefix = keys.listing(job, state)
-        after = "" if before is None else prefix + keys.flip(before)
-        rows = await self.backend.scan(prefix, after, limit)
-        stored = [keys.flip(key.removeprefix(prefix)) for key, _ in rows]
-        found = {record.id: record for record in at_hand}
-        wanted = sorted(ids.union(stored), reverse=True)[:limit]
-        missing = []
-        for execution in wanted:
-            record = found.get(execution) or self.ledger.find(execution)
-            if record is None:
-                missing.append(execution)
-            elif state is None or record.state == state:  # else it is listed as it ended before it was opened again
-                found[execution] = record
-        values = await self.backend.get_many([keys.execution(execution) for execution in missing])
-        for execution in missing:
-            key = keys.execution(execution)
-            if key in values:
-                found[execution], _ = await read_snapshot(self.backend, key, values[key])
-        return [found[execution] for execution in wanted if execution in found]
+        """Return executions, newest first; see `History.newest`."""
+        return await self._history.newest(job, state, limit, before, since, until)
 
     async def read_log(self, after: int, limit: int) -> list[Event] | None:
         """Return the next events after a position; None if the log no longer reaches back there."""
-        epoch = max((number for number, first in self._epochs.items() if first <= after + 1), default=None)
-        if epoch is None:
-            return None
-        earliest = max(0, after + 1 - limits.SEGMENT_EVENTS)
-        start = keys.segment(epoch, earliest)
-        events: list[Event] = []
-        while len(events) < limit:
-            rows = await self.backend.scan(keys.LOG, start, 20)
-            events += [event for event in decode_segments(rows, self._epochs) if event.seq > after]
-            if len(rows) < 20:  # noqa: PLR2004
-                break
-            start = rows[-1][0]
-        return events if events and events[0].seq == after + 1 else None
+        return await self._history.read_log(after, limit)
+
+    # Health -----------------------------------------------------------------------------------------
+
+    def health(self) -> Health:
+        """Return how the store is, and why."""
+        found = [
+            patience.cause()
+            for patience in (self._patience, self._claims, self._upkeep.patience, self._renewal.patience)
+        ]
+        causes = {cause.name: cause for cause in found if cause is not None}
+        damaged = self.damage.cause()
+        return worst_first([*causes.values(), *([damaged] if damaged else [])])
+
+    @property
+    def problem(self) -> str | None:
+        """Why the store does not take writes at the moment; None while it does."""
+        return next((cause.detail for cause in self.health().causes if cause.blocks), None)
+
+    def listens_at(self, url: str) -> None:
+        """Tell other openers of the store where this engine is served."""
+        self._renewal.listens_at(url)
 
     # The actor --------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Write until cancelled. On the way out, nothing that was acknowledged needs to be written."""
-        while True:
-            appends: list[_Append] = []
-            claims: list[_Claim] = []
-            for message in await self._next_messages():
-                if isinstance(message, _Append):
-                    appends.append(message)
-                else:
-                    claims.append(message)
-            if appends:
-                await self._flush(appends)
-            for claim in claims:
-                await self._decide(claim)
-            if not appends and not claims:
-                await self._save_finished()
-                if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
-                    await self._checkpoint()
-            elif self._since_checkpoint >= 2 * limits.CHECKPOINT_EVENTS:  # never idle: make the time
-                await self._checkpoint()
-
-    async def _next_messages(self) -> list[_Append | _Claim]:
-        """Wait for messages and take all there are; none if it is a good moment to tidy up."""
-        messages: list[_Append | _Claim] = []
-        has_chores = bool(self.ledger.unsaved) or self._since_checkpoint >= limits.CHECKPOINT_EVENTS
-        with trio.move_on_after(_IDLE_SECONDS if has_chores else float("inf")):
-            messages.append(await self._inbox.receive())
-        while True:
-            try:
-                messages.append(self._inbox.receive_nowait())
-            except trio.WouldBlock:
-                return messages
-
-    async def _flush(self, appends: list[_Append]) -> None:
-        events = [event for append in appends for event in append.events]
-        for seq, event in enumerate(events, start=self.ledger.seq + 1):
-            event.seq = seq
-        for first, data in codec.encode_segments(events):
-            self._last_segment = keys.segment(self._epoch, first)
-            await self._insist(self.backend.put, {self._last_segment: data})
-        self._since_checkpoint += len(events)
-        self.ledger.apply(events)
-        self.feed.publish(events)
-        for append in appends:
-            append.done.set()
-
-    async def _decide(self, claim: _Claim) -> None:
-        data = codec.encode_mapping(claim.value)
-        if await self._insist(self.backend.put_if_absent, claim.key, data):
-            claim.winner = dict(claim.value)
-        else:
-            claim.winner = codec.decode_mapping(await self._insist(self.backend.get, claim.key) or b"", claim.key)
-        claim.done.set()
-
-    async def _save_finished(self) -> None:
-        """Write the snapshots of finished executions, and their places in the listings."""
-        records = list(self.ledger.unsaved.values())
-        if records:
-            pairs: dict[str, bytes] = {}
-            for record in records:
-                pairs |= finished_pairs(record)
-            again = [record for record in records if record.reopenings]
-            if again:  # first, so that none is ever listed under two states
-                await self._insist(self.backend.delete, set().union(*map(stale_listings, again)))
-            await self._insist(self.backend.put, pairs)
-            for record in again:
-                await self._drop_old_parts(record, set(pairs))
-            self.ledger.saved(record.id for record in records)
-
-    async def _drop_old_parts(self, record: ExecutionRecord, kept: set[str]) -> None:
-        """Remove what a large snapshot from before an execution was opened again leaves behind."""
-        rows = await self._insist(self.backend.scan, keys.snapshot_parts(record.id))
-        old = {key for key, _ in rows} - kept - set(self._saved_live.get(record.id, ()))
-        if old:
-            await self._insist(self.backend.delete, old)
-
-    async def _checkpoint(self) -> None:
-        """Write what the next start needs besides the log's tail; then forget what it no longer needs."""
-        await self._save_finished()
-        pairs: dict[str, bytes] = {}
-        saved_live = {}
-        for record in self.ledger.live.values():
-            snapshot = snapshot_pairs(keys.live(record.id), record)
-            saved_live[record.id] = list(snapshot)
-            pairs |= snapshot
-        for job, schedule in self.ledger.schedules.items():
-            pairs[keys.job(job)] = codec.encode_mapping({"job": job, **schedule.as_plain()})
-        await self._insist(self.backend.put, pairs)
-        position = {"seq": self.ledger.seq, "segment": self._last_segment}
-        await self._insist(self.backend.put, {keys.CHECKPOINT: codec.encode_mapping(position)})
-        kept = {key for its_keys in saved_live.values() for key in its_keys}
-        stale = {key for its_keys in self._saved_live.values() for key in its_keys} - kept
-        await self._insist(self.backend.delete, stale)
-        self._saved_live = saved_live
-        self._since_checkpoint = 0
-        await self._prune_log()
-
-    async def _prune_log(self) -> None:
-        """Remove segments that the checkpoint covers and no reader that comes back is promised."""
-        keep_from = self.ledger.seq - limits.LOG_EVENTS
-        rows = await self._insist(self.backend.scan, keys.LOG, "", _PRUNE_SEGMENTS)
-        firsts = [keys.segment_first(key) for key, _ in rows]
-        old = [key for (key, _), following in zip(rows, firsts[1:], strict=False) if following <= keep_from]
-        if old:
-            await self._insist(self.backend.delete, old)
-
-    async def _insist(self, operation: Any, *args: Any) -> Any:
-        """Repeat an operation of the backend until it succeeds; all of them may be repeated.
+        """Write until cancelled. On the way out, nothing that was acknowledged needs to be written.
 
         Raises:
-            StoreError: what does not pass by itself, such as damage.
+            StoreFenced: another engine has taken the store: this one must end.
+            StoreError: the store lost what it had acknowledged, or was closed.
         """
-        wait = _RETRY_SECONDS
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._guard, self._upkeep.run)
+            if self.backend.durability.survives_kill:
+                nursery.start_soon(self._guard, self._renewal.run, self._environment.now)
+            await self._guard(self._write)
+
+    async def _guard(self, actor: Any, *args: Any) -> None:
+        try:
+            await actor(*args)
+        except StoreError as error:
+            self.lost = self.lost or error
+            raise
+
+    async def _write(self) -> None:
         while True:
-            try:
-                result = await operation(*args)
-            except StoreUnavailable as error:
-                if self.problem is None:
-                    logger.warning("the store does not take writes, retrying: %s", error)
-                self.problem = str(error)
-                await trio.sleep(wait)
-                wait = min(wait * 2, _RETRY_MOST_SECONDS)
-            else:
-                if self.problem is not None:
-                    logger.warning("the store takes writes again")
-                    self.problem = None
-                return result
+            offers = [await self._inbox.receive()]
+            while True:
+                try:
+                    offers.append(self._inbox.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            await self._flush([pending for pending in offers if self._take(pending)])
+
+    def _take(self, pending: Pending) -> bool:
+        if isinstance(pending.events[0], _BEGINNINGS):
+            self._begins.pop(pending.events[0].execution, None)
+        pending.taken = not pending.withdrawn
+        return pending.taken
+
+    async def _flush(self, offers: list[Pending]) -> None:
+        events = [event for pending in offers for event in pending.events]
+        for seq, event in enumerate(events, start=self.ledger.seq + 1):
+            event.seq = seq
+        if not events:
+            return
+        for first, data in codec.encode_segments(events):
+            await self._commit(keys.segment(self._epoch, first), data)
+        self.ledger.apply(events)
+        self._upkeep.written(len(events), self._last_segment)
+        self.feed.publish(events)
+        for pending in offers:
+            pending.settled.set()
+
+    async def _commit(self, key: str, data: bytes) -> None:
+        """Put a segment where nothing is. If something is, it must be itself, from a try whose outcome was unknown."""
+        patience = self._patience
+        outages = patience.outages
+        is_new = await patience.insist(self.backend.put_if_absent, key, data)
+        if not is_new and await patience.insist(self.backend.get, key) != data:
+            next_epoch = keys.epoch(self._epoch + 1)
+            raise lease.fenced(await patience.insist(self.backend.get, next_epoch), next_epoch)
+        if outages != patience.outages:
+            await self._check_it_is_the_same()
+        self._last_segment = key
+
+    async def _check_it_is_the_same(self) -> None:
+        """After an outage, see that what comes back is the store that went away, with all it had acknowledged.
+
+        Raises:
+            StoreError: it is not: to go on would be to go on from an older state.
+        """
+        key = self._last_segment
+        if key and await self._patience.insist(self.backend.get, key) is None:
+            raise StoreError(
+                f"the store came back without {key}, which it had acknowledged: it was replaced, or lost its latest "
+                "writes. This engine stops; bring the right store back and start it again"
+            )
 
     async def close(self) -> None:
         """Write what shortens the next start, for a moment at most; then close the backend."""
-        with trio.move_on_after(2) as scope:
+        with trio.move_on_after(_CLOSE_SECONDS) as scope:
             scope.shield = True
             try:
-                await self._checkpoint()
+                if self.lost is None:
+                    await self._upkeep.checkpoint()
+                    if self.backend.durability.survives_kill:
+                        await self._renewal.release(self._environment.now())
             except Exception:  # the log has everything; a checkpoint is only a convenience
                 logger.warning("no checkpoint at the end: the next start reads more of the log", exc_info=True)
-        with trio.CancelScope(shield=True):
+        lease.let_go(self._renewal.lease.holder.token)
+        with trio.move_on_after(_CLOSE_SECONDS, shield=True):
             await self.backend.aclose()
 
 
-async def open_store(backend: Backend, environment: Environment) -> Store:
+async def open_store(backend: Backend, environment: Environment, *, takeover: bool = False) -> Store:
     """Recover what a backend holds, and return the store that writes to it from now on.
 
+    Args:
+        backend: where; the store closes it.
+        environment: clock and randomness.
+        takeover: take it from a holder whose lease has run out.
+
     Raises:
-        StoreError: it cannot be read, is damaged, or another engine is opening it.
+        StoreInUse: another engine holds it.
+        StoreError: it cannot be read.
     """
-    return Store(backend, environment, await recover(backend, environment))
-
-
-def _is_id(text: str) -> bool:
-    return len(text) <= 64 and text.replace("-", "").isalnum()  # noqa: PLR2004
+    recovered = await recover(backend, environment, takeover=takeover)
+    lease.hold(recovered.lease.holder.token)
+    return Store(backend, environment, recovered)
 
 
 def unfinished(records: Iterable[ExecutionRecord]) -> list[ExecutionRecord]:

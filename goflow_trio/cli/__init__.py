@@ -1,6 +1,7 @@
 """The command line: parse, call, print. `main` maps errors to one line and an exit code; commands do the rest.
 
-Exit codes: 0 done (for `run`: successful), 1 failed, 2 wrong usage, 130 cancelled by Ctrl-C.
+Exit codes: 0 done (for `run`: successful), 1 failed, 2 wrong usage, 69 the store cannot be used, 130 cancelled by
+Ctrl-C.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from goflow_trio.cli.inspecting import check, upcoming
 from goflow_trio.cli.remote import cancel, executions, jobs, submit, toggle
 from goflow_trio.cli.running import run
 from goflow_trio.cli.serving import serve
-from goflow_trio.errors import DefinitionError, GoflowError, UsageError
+from goflow_trio.errors import DefinitionError, GoflowError, StoreError, UsageError
+
+_STORE_UNUSABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -43,6 +46,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except GoflowError as error:
         click.echo(f"goflow-trio: {error}", err=True)
-        sys.exit(2 if isinstance(error, UsageError | DefinitionError) else 1)
+        sys.exit(_exit_code(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _exit_code(error: GoflowError) -> int:
+    if isinstance(error, UsageError | DefinitionError):
+        return 2
+    return _STORE_UNUSABLE if isinstance(error, StoreError) else 1

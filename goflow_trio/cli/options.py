@@ -16,6 +16,12 @@ params_option = click.option(
 url_option = click.option(
     "--url", envvar="GOFLOW_URL", default="http://127.0.0.1:8181", show_default=True, help="The server to ask."
 )
+takeover_option = click.option(
+    "--takeover",
+    is_flag=True,
+    envvar="GOFLOW_TAKEOVER",
+    help="Take the store from a server that is gone without letting go, once its lease has run out.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, envvar="GOFLOW_JSON", help="Print JSON.")
 
 

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from goflow_trio.actors.engine import Execution, open_engine
 from goflow_trio.actors.feed import Subscription
-from goflow_trio.cli.options import params_option, read_params
+from goflow_trio.cli.options import params_option, read_params, takeover_option
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.core.messages import Event
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
@@ -44,14 +44,15 @@ _INTERRUPTED = 130
 @click.option("--job", "job_name", envvar="GOFLOW_JOB", help="Which job; needed if the target has several.")
 @params_option
 @click.option("--store", envvar="GOFLOW_STORE", default="memory://", show_default=True, help="URL of the store.")
-def run(target: str, job_name: str | None, params: tuple[str, ...], store: str) -> None:
+@takeover_option
+def run(target: str, job_name: str | None, params: tuple[str, ...], store: str, takeover: bool) -> None:
     """Run one job here and now and wait for it.
 
     Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
     """
     jobs = load_jobs([target])
     job = _choose(jobs, job_name)
-    sys.exit(trio.run(_run, job, read_params(params), store))
+    sys.exit(trio.run(_run, job, read_params(params), store, takeover))
 
 
 def _choose(jobs: list[Job], name: str | None) -> Job:
@@ -64,9 +65,9 @@ def _choose(jobs: list[Job], name: str | None) -> Job:
     raise UsageError(f"the target has no job {name!r}; it has: {names}")
 
 
-async def _run(job: Job, params: Mapping[str, Any], store: str) -> int:
+async def _run(job: Job, params: Mapping[str, Any], store: str, takeover: bool) -> int:
     console = Console()
-    async with open_engine(store, jobs=[job]) as engine, engine.subscribe(job=job.name) as events:
+    async with open_engine(store, jobs=[job], takeover=takeover) as engine, engine.subscribe(job=job.name) as events:
         execution = await engine.submit(job.name, params)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, execution)

@@ -6,6 +6,7 @@ import ipaddress
 
 import click
 
+from goflow_trio.cli.options import takeover_option
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import UsageError
 from goflow_trio.goflow import Goflow
@@ -41,6 +42,7 @@ from goflow_trio.goflow import Goflow
     show_default=True,
     help="Seconds that running tasks get at the end.",
 )
+@takeover_option
 def serve(
     targets: tuple[str, ...],
     store: str,
@@ -50,6 +52,7 @@ def serve(
     with_seconds: bool,
     no_dashboard: bool,
     grace: float,
+    takeover: bool,
 ) -> None:
     """Run jobs on their schedules and serve the API and the dashboard.
 
@@ -58,7 +61,9 @@ def serve(
     """
     if not targets and not examples:
         raise UsageError("nothing to serve: name a file with jobs, or use --examples")
-    goflow = Goflow(store, dashboard=not no_dashboard, show_examples=examples, with_seconds=with_seconds or None)
+    goflow = Goflow(
+        store, dashboard=not no_dashboard, show_examples=examples, with_seconds=with_seconds or None, takeover=takeover
+    )
     for job in load_jobs(targets):
         goflow.add_job(job)
     if not _is_loopback(host):

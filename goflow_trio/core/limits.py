@@ -80,7 +80,10 @@ SEGMENT_BYTES: Final = 4 * 1024 * 1024
 """Size at which the events of one flush are split into several segments, and a snapshot into parts."""
 
 CACHED_EXECUTIONS: Final = 2_000
-"""Finished executions kept in memory for reads."""
+"""Finished executions kept in memory for reads …"""
+
+CACHED_TASKS: Final = 200_000
+"""… and tasks of these together."""
 
 LIST_EXECUTIONS: Final = 1_000
 """Executions one listing answers with, at most."""
@@ -95,7 +98,34 @@ JSON_DEPTH: Final = 64
 """How deep the JSON in a request may be nested."""
 
 SUBMIT_SECONDS: Final = 10.0
-"""How long a submit waits for the store before it is refused."""
+"""How long a submit waits for a store that works, and has much to do, before it is refused."""
+
+REFUSAL_SECONDS: Final = 1.5
+"""How long a submit waits for a store that does not work before it is refused."""
+
+STORE_SECONDS: Final = 3.0
+"""How long one operation of the store may take before it is held to have failed; its outcome is unknown then."""
+
+STORE_BYTES_PER_SECOND: Final = 500_000
+"""An operation that writes more gets more time: its size divided by this."""
+
+STALLED_SECONDS: Final = 1.0
+"""How long one operation of the store may take before submits are refused meanwhile."""
+
+STORE_RETRY_SECONDS: Final = 0.1
+"""Wait before a failed operation of the store is repeated; it doubles each time …"""
+
+STORE_RETRY_MOST_SECONDS: Final = 1.0
+"""… up to this: so long after the store is back it is noticed at the latest."""
+
+LEASE_SECONDS: Final = 30.0
+"""How long an engine holds its store after it last said so."""
+
+LEASE_RENEWAL_SECONDS: Final = 10.0
+"""How often it says so."""
+
+DAMAGED_RECORDS: Final = 1_000
+"""Damaged records of the store that are named; further ones are only counted."""
 
 MISSED_INSTANTS: Final = 100
 """Instants made up for at most with `misfire="all"`; older ones are recorded as missed."""

@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
-from goflow_trio.errors import CodecError, StoreError, StoreIncompatible, StoreUnavailable, UsageError
+from goflow_trio.errors import (
+    CodecError,
+    StoreError,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+    UsageError,
+)
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
 from goflow_trio.stores.sqlite_file import open_file
 from goflow_trio.stores.urls import hide_password, split_store_url
@@ -50,6 +58,11 @@ _PASSING: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
+_KINDS: Final[Mapping[int, tuple[type[StoreUnavailable], str]]] = {
+    sqlite3.SQLITE_FULL: (StoreFull, "free some space"),
+    sqlite3.SQLITE_READONLY: (StoreReadOnly, "make the file and its directory writable"),
+    sqlite3.SQLITE_PERM: (StoreReadOnly, "make the file and its directory writable"),
+}
 
 
 class SqliteBackend:
@@ -265,8 +278,8 @@ def _map(path: Path, error: sqlite3.Error) -> StoreError:
     # Errors that the Python module raises by itself have no code; the low byte is the primary one.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING:
-        mend = "free some space" if code == sqlite3.SQLITE_FULL else "it is tried again"
-        return StoreUnavailable(f"store {str(path)!r}: {error} ({_name(error)}); {mend}")
+        kind, mend = _KINDS.get(code, (StoreUnavailable, "it is tried again"))
+        return kind(f"store {str(path)!r}: {error} ({_name(error)}); {mend}")
     if code == sqlite3.SQLITE_NOTADB:
         return StoreIncompatible(f"store {str(path)!r} is not a SQLite database; name another file")
     if code == sqlite3.SQLITE_CORRUPT:

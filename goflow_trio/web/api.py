@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
@@ -19,15 +19,22 @@ routes = Routes("jobs")
 @routes.get("/api/health", role="open")
 async def health(engine: Engine) -> shapes.Health:
     """Whether the server is well."""
-    problem = engine.problem
-    return shapes.Health("OK") if problem is None else shapes.Health("degraded", problem)
+    found = engine.health()
+    if not found.causes:
+        return shapes.Health("OK")
+    causes = [
+        shapes.HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
+        for cause in found.causes
+    ]
+    return shapes.Health(found.state, found.causes[0].detail, causes)
 
 
 @routes.get("/api/ready", role="open", also={503: shapes.Ready})
 async def ready(engine: Engine) -> Answer | shapes.Ready:
     """Whether the server takes work at the moment; 503 while it does not."""
-    problem = engine.problem
-    return Answer(shapes.Ready(problem is None, problem), 200 if problem is None else 503)
+    found = engine.health()
+    cause = next((cause.detail for cause in found.causes if cause.blocks), None)
+    return Answer(shapes.Ready(found.ready, cause), 200 if found.ready else 503)
 
 
 @routes.get("/api/jobs")

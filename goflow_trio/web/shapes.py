@@ -27,11 +27,20 @@ class Problem(Struct):
     errors: dict[str, str] | UnsetType = UNSET
 
 
+class HealthCause(Struct):
+    """One thing that is wrong: what kind, what exactly, since when."""
+
+    name: str
+    detail: str
+    since: str | UnsetType = UNSET
+
+
 class Health(Struct):
-    """`OK`, or what is wrong."""
+    """`OK`, or `degraded`, `stalled` (the store does not answer) or `read-only`, and why, the worst cause first."""
 
     health: str
     cause: str | UnsetType = UNSET
+    causes: list[HealthCause] | UnsetType = UNSET
 
 
 class Ready(Struct):

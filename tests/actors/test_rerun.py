@@ -9,8 +9,8 @@ from goflow_trio import Job, State, open_engine
 from goflow_trio.core import limits
 from goflow_trio.core.record import fold
 from goflow_trio.errors import UnknownExecution, UnknownTask, WrongState
+from goflow_trio.testing.faulty import FaultyBackend
 from tests.actors.test_engine import KeptMemory, world
-from tests.faults.faulty import DyingBackend
 
 
 class Flaky:
@@ -165,7 +165,8 @@ async def test_a_death_at_every_operation_of_the_store_loses_no_retry(after, aut
             first = await (await engine.submit("etl")).wait()
             await trio.sleep(1)
         flaky.broken = False
-        backend = DyingBackend(memory, dies_at, after=after)
+        backend = FaultyBackend(memory)
+        backend.fail(dies_at, "die after" if after else "die")
         acknowledged = False
         async with trio.open_nursery() as nursery:
 

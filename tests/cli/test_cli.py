@@ -113,7 +113,7 @@ def test_a_mistake_is_one_line_and_an_exit_code(folder, args, code, says):
 def test_a_file_of_another_program_is_refused_and_left_untouched(folder):
     (folder / "notes.db").write_text("my notes")
     done = goflow(folder, "run", "jobs.py:good", "--store", "sqlite:///notes.db")
-    assert done.returncode == 1
+    assert done.returncode == 69
     assert "notes.db" in done.stderr
     assert (folder / "notes.db").read_text() == "my notes"
 

@@ -1,4 +1,8 @@
-"""A program with an engine on SQLite, to be killed: `python -m tests.faults.server DB LOG submit|resume`."""
+"""A program with an engine on SQLite, to be killed or stopped: `python -m tests.faults.server DB LOG MODE`.
+
+MODE is `submit` (one execution), `resume` (wait for what is unfinished, print everything) or `takeover` (take the store
+from an engine whose lease has run out, and submit one execution after the other). A lease lasts 2 s here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from pathlib import Path
 import trio
 
 from goflow_trio import Job, open_engine
+from goflow_trio.core import limits
+from goflow_trio.errors import StoreFenced
 
 
 def job(log: Path) -> Job:
@@ -38,8 +44,24 @@ def job(log: Path) -> Job:
     return diamond
 
 
+limits.LEASE_SECONDS = 2.0  # type: ignore[misc]
+limits.LEASE_RENEWAL_SECONDS = 0.5  # type: ignore[misc]
+
+
 async def main(database: str, log: str, mode: str) -> None:
-    async with open_engine(f"sqlite:///{database}", jobs=[job(Path(log))]) as engine:
+    try:
+        await run(database, log, mode)
+    except StoreFenced as error:
+        print("fenced", error, flush=True)
+        sys.exit(69)
+
+
+async def run(database: str, log: str, mode: str) -> None:
+    store = f"sqlite:///{database}"
+    async with open_engine(store, jobs=[job(Path(log))], takeover=mode == "takeover") as engine:
+        while mode == "takeover":
+            print((await engine.submit("diamond")).id, flush=True)
+            await trio.sleep(0.05)
         if mode == "submit":
             await engine.toggle("diamond")
             execution = await engine.submit("diamond")

@@ -13,14 +13,10 @@ from trio.testing import MockClock
 from goflow_trio import Job, open_engine
 from goflow_trio.actors.environment import Environment
 from goflow_trio.stores.memory import MemoryBackend
-from tests.faults.faulty import DyingBackend, FlakyBackend
+from goflow_trio.testing.faulty import WRITES, FaultyBackend
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SECONDS = 8
-
-
-class Kept(DyingBackend):
-    """Memory that outlives the engine that had it."""
 
 
 def jobs(ran: list[tuple[str, datetime]]) -> list[Job]:
@@ -58,7 +54,7 @@ async def until_death(backend, ran):
 
 async def account(memory, ran):
     """Open it once more, and match every instant so far to one run or one record that it was missed."""
-    async with open_engine(Kept(memory), jobs=jobs(ran), environment=clock()) as engine:
+    async with open_engine(FaultyBackend(memory), jobs=jobs(ran), environment=clock()) as engine:
         await trio.sleep(1.5)
         now = engine.now()
         records = await engine.newest(limit=1000)
@@ -81,7 +77,8 @@ def test_an_engine_that_dies_at_any_operation_runs_no_instant_twice_and_loses_no
     async def main():
         memory = MemoryBackend()
         ran: list[tuple[str, datetime]] = []
-        backend = Kept(memory, dies_at, after=after)
+        backend = FaultyBackend(memory)
+        backend.fail(dies_at, "die after" if after else "die")
         await until_death(backend, ran)
         await account(memory, ran)
         return backend.died.is_set()
@@ -95,13 +92,12 @@ def test_an_engine_that_dies_at_any_operation_runs_no_instant_twice_and_loses_no
 
 def test_a_submit_whose_outcome_was_unknown_is_not_submitted_again_as_another_execution():
     async def main():
-        backend = FlakyBackend(MemoryBackend())
+        backend = FaultyBackend(MemoryBackend())
         ran: list[tuple[str, datetime]] = []
         async with open_engine(backend, jobs=jobs(ran), environment=clock()) as engine:
             await trio.sleep(3.5)
-            backend.down = True
-            await trio.sleep(45)
-            backend.down = False
+            with backend.failing("unknown", operations=WRITES):
+                await trio.sleep(45)
             await trio.sleep(10)
             submitted = Counter((record.job, record.scheduled_for) for record in await engine.newest())
         assert max(submitted.values()) == 1

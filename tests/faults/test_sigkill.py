@@ -1,7 +1,8 @@
-"""The real thing: a process with an engine on SQLite is killed with SIGKILL, and started again."""
+"""The real thing: a process with an engine on SQLite is killed with SIGKILL or stopped, and another one takes over."""
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -53,3 +54,26 @@ def test_a_kill_in_the_middle_of_a_diamond_repeats_nothing_that_was_finished(tmp
     assert lines.count("a") == 1, "a finished task does not run again"
     assert log.read_text().count("b 2") == 1, "an idempotent one that was cut runs again"
     assert "c 2" not in log.read_text(), "one without retries does not"
+
+
+def test_an_engine_that_slept_through_a_takeover_writes_nothing_more(tmp_path):
+    """SIGSTOP, another engine takes the store, SIGCONT: the first one ends, and the log is that of the second."""
+    database, log = tmp_path / "g.db", tmp_path / "log"
+    first = start(database, log, "takeover")
+    acknowledged = [first.stdout.readline().strip() for _ in range(3)]
+    first.send_signal(signal.SIGSTOP)
+    with first, start(database, log, "takeover") as second:  # waits until the lease has run out
+        acknowledged += [second.stdout.readline().strip() for _ in range(3)]
+        first.send_signal(signal.SIGCONT)
+        rest = first.stdout.read().splitlines()
+        acknowledged += [line for line in rest if not line.startswith("fenced")]  # from before it was stopped
+        assert f"fenced process {second.pid} on" in rest[-1]
+        assert first.wait(timeout=20) == 69
+        acknowledged += [second.stdout.readline().strip() for _ in range(3)]
+        second.kill()
+        acknowledged += second.stdout.read().split()
+    _, *lines = resume(database, log)
+    listed = [line.split()[0] for line in lines]
+    assert set(acknowledged) <= set(listed)
+    assert len(listed) - len(acknowledged) <= 2, "of each, one that was durable and not yet told"
+    assert len(listed) == len(set(listed))

@@ -1,0 +1,201 @@
+"""What the store needs besides its log: snapshots of what finished, checkpoints, and removal of what is too old.
+
+None of it is needed for what was acknowledged to last; it only makes the next start and the reads quick. So it is an
+actor of its own, works in small steps beside the writer, at quiet moments where there are any, and may be cut off
+anywhere. It first makes sure that the store is still this engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
+from itertools import pairwise
+from typing import TypeVar
+
+import trio
+
+from goflow_trio.actors import keys, lease
+from goflow_trio.actors.patience import Patience
+from goflow_trio.actors.recovery import Recovered, encode_checkpoint
+from goflow_trio.actors.segments import is_fence
+from goflow_trio.actors.snapshots import finished_pairs, snapshot_pairs, stale_listings
+from goflow_trio.core import limits
+from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.stores import Backend
+
+_IDLE_SECONDS = 0.2
+_STEP = 50
+_LOG_PAGE = 50
+
+T = TypeVar("T")
+
+
+class Upkeep:
+    """The actor.
+
+    Args:
+        backend: where.
+        recovered: what the store was opened with.
+        now: the wall clock.
+
+    Attributes:
+        patience: its dealings with the backend.
+    """
+
+    def __init__(self, backend: Backend, recovered: Recovered, now: Callable[[], datetime]) -> None:
+        self.patience = Patience(now)
+        self._backend = backend
+        self._ledger = recovered.ledger
+        self._epoch = recovered.epoch
+        self._segment = recovered.segment
+        self._since_checkpoint = limits.CHECKPOINT_EVENTS  # the first quiet moment after a start makes one
+        self._saved_live: set[str] | None = None  # None: what engines before left has still to be removed
+        self._log_to_prune = False
+        self._log_after = ""
+        self._bell = trio.Event()
+
+    def written(self, events: int, segment: str) -> None:
+        """Note that so many events were written, up to and with this segment."""
+        self._since_checkpoint += events
+        self._segment = segment
+        self._bell.set()
+
+    # The actor --------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until cancelled.
+
+        Raises:
+            StoreFenced: another engine has taken the store.
+        """
+        while True:
+            await self._wait_for_work()
+            await self._check_fence()
+            if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
+                await self.checkpoint()
+            else:
+                await self.save_finished()
+            if self._log_to_prune:
+                await self._prune_log()
+
+    async def _wait_for_work(self) -> None:
+        """Wait for something to do, and then for a quiet moment, unless it has waited for long."""
+        while not self._has_work():
+            self._bell = trio.Event()
+            await self._bell.wait()
+        while self._since_checkpoint < 2 * limits.CHECKPOINT_EVENTS:
+            seq = self._ledger.seq
+            await trio.sleep(_IDLE_SECONDS)
+            if self._ledger.seq == seq:
+                return
+
+    def _has_work(self) -> bool:
+        return bool(self._ledger.unsaved or self._since_checkpoint >= limits.CHECKPOINT_EVENTS or self._log_to_prune)
+
+    async def _check_fence(self) -> None:
+        key = keys.epoch(self._epoch + 1)
+        data = await self.patience.insist(self._backend.get, key)
+        if data is not None:
+            raise lease.fenced(data, key)
+
+    # Snapshots --------------------------------------------------------------------------------------
+
+    async def save_finished(self) -> None:
+        """Write the snapshots of finished executions, and their places in the listings."""
+        for records in _in_steps(list(self._ledger.unsaved.values()), _STEP):
+            pairs: dict[str, bytes] = {}
+            for record in records:
+                pairs |= finished_pairs(record)
+            again = [record for record in records if record.reopenings]
+            if again:  # first, so that none is ever listed under two states
+                await self.patience.insist(self._backend.delete, set().union(*map(stale_listings, again)))
+            await self._put(pairs)
+            for record in again:
+                await self._drop_old_parts(record, pairs)
+            self._ledger.saved(records)
+
+    async def _drop_old_parts(self, record: ExecutionRecord, kept: Collection[str]) -> None:
+        """Remove what a large snapshot from before an execution was opened again leaves behind."""
+        rows = await self.patience.insist(self._backend.scan, keys.snapshot_parts(keys.execution(record.id)))
+        old = [key for key, _ in rows if key not in kept]
+        if old:
+            await self.patience.insist(self._backend.delete, old)
+
+    async def checkpoint(self) -> None:
+        """Write what the next start needs besides the log's tail; then remove what it no longer needs.
+
+        The log goes on meanwhile. What a snapshot then holds of it besides what the checkpoint says does no harm:
+        folding an event again changes nothing.
+        """
+        seq, segment, due = self._ledger.seq, self._segment, self._since_checkpoint
+        live = list(self._ledger.live.values())
+        schedules = {job: state.as_plain() for job, state in self._ledger.schedules.items()}
+        await self.save_finished()
+        saved: set[str] = set()
+        entries: list[tuple[str, int]] = []
+        for records in _in_steps(live, _STEP):
+            pairs: dict[str, bytes] = {}
+            for record in records:
+                entries.append((record.id, record.version))
+                pairs |= snapshot_pairs(keys.live(self._epoch, record.id, record.version), record)
+            await self._put(pairs)
+            saved |= pairs.keys()
+        key = keys.checkpoint(self._epoch, seq)
+        await self._put({key: encode_checkpoint(seq, segment, schedules, entries)})
+        saved.add(key)
+        self._since_checkpoint -= due
+        stale = self._saved_live if self._saved_live is not None else await self._leftovers()
+        for some in _in_steps(sorted(stale - saved), 10 * _STEP):
+            await self.patience.insist(self._backend.delete, some)
+        self._saved_live = saved
+        self._log_to_prune = True
+
+    async def _leftovers(self) -> set[str]:
+        """Return what engines before this one left of their checkpoints."""
+        found: set[str] = set()
+        for prefix in (keys.CHECKPOINTS, keys.LIVE, keys.PARTS + keys.LIVE):
+            after = ""
+            while rows := await self.patience.insist(self._backend.scan, prefix, after, _LOG_PAGE):
+                found |= {key for key, _ in rows}
+                after = rows[-1][0]
+        return found
+
+    async def _put(self, pairs: dict[str, bytes]) -> None:
+        """Write pairs, in order, so that what names others comes after them even if it is cut off between two."""
+        batch: dict[str, bytes] = {}
+        size = 0
+        for key, value in pairs.items():
+            batch[key] = value
+            size += len(value)
+            if size > limits.SEGMENT_BYTES:
+                await self.patience.insist(self._backend.put, batch)
+                batch, size = {}, 0
+        if batch:
+            await self.patience.insist(self._backend.put, batch)
+
+    # The log ----------------------------------------------------------------------------------------
+
+    async def _prune_log(self) -> None:
+        """Remove some segments that the checkpoint covers and no reader that comes back is promised.
+
+        Fences stay: what they keep out may wake up late.
+        """
+        keep_from = self._ledger.seq - limits.LOG_EVENTS
+        rows = await self.patience.insist(self._backend.scan, keys.LOG, self._log_after, _LOG_PAGE)
+        old = []
+        for (key, data), (following, _) in pairwise(rows):
+            if keys.segment_first(following) > keep_from:
+                self._log_to_prune = False
+                break
+            if not is_fence(data):
+                old.append(key)
+            self._log_after = key
+        if len(rows) <= 1:
+            self._log_to_prune = False
+        if old:
+            await self.patience.insist(self._backend.delete, old)
+
+
+def _in_steps(items: list[T], size: int) -> Iterator[list[T]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
