@@ -22,7 +22,7 @@ from attrs import fields, frozen
 from goflow_trio.core import limits
 from goflow_trio.core.messages import EVENT_TYPES, Event, TaskError
 from goflow_trio.core.plan import Shape
-from goflow_trio.core.record import AttemptRecord, ExecutionRecord, Reopening, TaskRecord
+from goflow_trio.core.record import AttemptRecord, ExecutionRecord, Reopening, TaskRecord, item_results
 from goflow_trio.core.states import State
 from goflow_trio.errors import CodecError, StoreIncompatible
 
@@ -198,7 +198,7 @@ def unpack_event(row: Sequence[Any], what: str = "event") -> Event:
             values["error"] = TaskError(*values["error"])
         if "state" in values:
             values["state"] = State(values["state"])
-        for name in ("tasks", "chosen"):
+        for name in ("tasks", "chosen", "items"):
             if values.get(name) is not None:
                 values[name] = tuple(values[name])
         return kind(**values)
@@ -245,6 +245,9 @@ def decode_record(data: bytes, what: str = "execution") -> ExecutionRecord:
         values = dict(zip(_RECORD_FIELDS, body, strict=False))
         tasks = [_unpack_task(row) for row in values["tasks"]]
         values["tasks"] = {task.name: task for task in tasks}
+        for task in tasks:
+            if task.items is not None:
+                task.result = item_results(values["tasks"], task) if task.result else None
         values["state"] = State(values["state"])
         values["ending"] = None if values.get("ending") is None else State(values["ending"])
         values["reopenings"] = [
@@ -257,6 +260,8 @@ def decode_record(data: bytes, what: str = "execution") -> ExecutionRecord:
 
 def _pack_task(task: TaskRecord) -> list[Any]:
     values = [getattr(task, name) for name in _TASK_FIELDS]
+    if task.items is not None:  # it is a list of results that are kept already
+        values[_TASK_FIELDS.index("result")] = task.result is not None
     values[_TASK_FIELDS.index("attempts")] = [
         [_plain(getattr(attempt, name)) for name in _ATTEMPT_FIELDS] for attempt in task.attempts
     ]

@@ -17,11 +17,13 @@ import trio
 from attrs import frozen
 
 from goflow_trio.actors.logs import current_output
+from goflow_trio.actors.mapping import map_items
 from goflow_trio.actors.outputs import AttemptOutput
 from goflow_trio.codec import storable
 from goflow_trio.core import limits
 from goflow_trio.core.messages import (
     AttemptCancelled,
+    AttemptExpanded,
     AttemptFailed,
     AttemptSkipped,
     AttemptSucceeded,
@@ -50,6 +52,7 @@ class Assignment:
         output: takes what the work prints; closed here.
         when: the condition to ask before, looked at; None if there is none.
         is_branch: whether the result says which tasks are to run.
+        expands: whether the work gives the items that the task is mapped over.
     """
 
     work: Prepared
@@ -60,6 +63,7 @@ class Assignment:
     output: AttemptOutput
     when: Prepared | None = None
     is_branch: bool = False
+    expands: bool = False
 
 
 async def run_attempt(
@@ -85,13 +89,7 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
     current_output.set(assignment.output)  # for this trio task alone, and what it starts
     try:
         with scope:
-            when, limiter = assignment.when, assignment.limiter
-            if when is not None and not await call_operator(when, assignment.context, limiter=limiter):
-                return AttemptSkipped(task, attempt, "its condition does not hold")
-            result = await call_operator(assignment.work, assignment.context, limiter=limiter)
-            chosen = chosen_names(result) if assignment.is_branch else None
-            keep_result(task, result)
-            return AttemptSucceeded(task, attempt, storable(result if chosen is None else list(chosen)), chosen)
+            return await _work(assignment, keep_result)
     except Skip as skip:
         return AttemptSkipped(task, attempt, describe_error(skip).message)
     except trio.Cancelled:
@@ -107,6 +105,19 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
         assignment.output.write(f"TimeoutError: {message}\n", "error")
         return AttemptFailed(task, attempt, TaskError("TimeoutError", message), TIMEOUT)
     return AttemptCancelled(task, attempt)
+
+
+async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None]) -> Report:
+    """Do the work, and return what came of it; whatever goes wrong is raised."""
+    context, limiter = assignment.context, assignment.limiter
+    if assignment.when is not None and not await call_operator(assignment.when, context, limiter=limiter):
+        return AttemptSkipped(context.task, context.attempt, "its condition does not hold")
+    result = await call_operator(assignment.work, context, limiter=limiter)
+    if assignment.expands:
+        return AttemptExpanded(context.task, context.attempt, map_items(result))
+    chosen = chosen_names(result) if assignment.is_branch else None
+    keep_result(context.task, result)
+    return AttemptSucceeded(context.task, context.attempt, storable(result if chosen is None else list(chosen)), chosen)
 
 
 def _last_words(error: BaseException, failure: TaskError) -> str:

@@ -14,10 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 import trio
-from attrs import define, field
+from attrs import define, field, frozen
 
 from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
 from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.mapping import prepare_items
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.store import Store
 from goflow_trio.core.machine import ExecutionMachine, Step
@@ -31,13 +32,23 @@ from goflow_trio.core.messages import (
     WaitForRetry,
 )
 from goflow_trio.core.plan import BRANCH
-from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.record import ExecutionRecord, TaskRecord, item_name
 from goflow_trio.core.states import State
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.task import Task
 from goflow_trio.operators.base import Prepared, call_operator, prepare
 
 logger = logging.getLogger("goflow_trio.supervisor")
+
+
+@frozen
+class Work:
+    """What a task has to call: its operator, its condition, and what gives its items."""
+
+    operator: Prepared
+    when: Prepared | None
+    items: Prepared | None
 
 
 @define(eq=False)
@@ -56,14 +67,15 @@ class Surroundings:
     environment: Environment
     threads: trio.CapacityLimiter
     outputs: Outputs
-    operators: dict[int, tuple[Prepared, Prepared | None]] = field(factory=dict)
+    operators: dict[int, Work] = field(factory=dict)
 
-    def prepared(self, task: Any) -> tuple[Prepared, Prepared | None]:
-        """Return a task's operator and its condition, looked at only once: that costs 35 µs."""
+    def prepared(self, task: Task) -> Work:
+        """Return what a task has to call, looked at only once: that costs 35 µs."""
         known = self.operators.get(id(task))
         if known is None:
             when = None if task.when is None else prepare(task.when, task=task.name)
-            known = self.operators[id(task)] = prepare(task.operator, task=task.name), when
+            items = None if task.over is None else prepare_items(task)
+            known = self.operators[id(task)] = Work(prepare(task.operator, task=task.name), when, items)
         return known
 
 
@@ -221,7 +233,9 @@ class Supervisor:
                 return reports
 
     def _start_attempt(self, name: str, attempt: int, nursery: trio.Nursery, *, waits: bool) -> None:
-        task = self.machine.plan.tasks[self.machine.plan.index[name]].definition
+        task = self.machine.planned(name).definition
+        place = self.record.tasks[name]
+        expands = task.over is not None and place.index is None
         scope = self._scopes[name] = trio.CancelScope()
         waited = self._waited(name) if waits else 0.0
         if task.timeout is not None:
@@ -235,17 +249,21 @@ class Supervisor:
             task=name,
             attempt=attempt,
             params=self._params,
-            results=MappingProxyType(self._results_for(name)),
+            results=MappingProxyType(self._results_for(place.mapped_from or name)),
             scheduled_for=record.scheduled_for,
             deadline=min(scope.deadline, self.deadline),
             waited=waited,
+            item=place.item,
+            index=place.index,
             log=outlets.log,
             write_output=output.write,
             report_progress=outlets.progress,
         )
-        work, when = self._world.prepared(task)
-        is_branch = task.kind == BRANCH
-        assignment = Assignment(work, context, scope, task.timeout, self._world.threads, output, when, is_branch)
+        work = self._world.prepared(task)
+        call = work.items if expands and work.items is not None else work.operator
+        when = None if expands else work.when  # it is asked for each item
+        branch = task.kind == BRANCH
+        assignment = Assignment(call, context, scope, task.timeout, self._world.threads, output, when, branch, expands)
         nursery.start_soon(run_attempt, assignment, self.send, self._results.__setitem__, name=f"task {name}")
 
     def _waited(self, name: str) -> float:
@@ -258,9 +276,24 @@ class Supervisor:
         results = {}
         tasks = self.record.tasks
         for upstream in self.machine.plan.upstream_names.get(name, ()):
-            if tasks[upstream].state is State.SUCCESSFUL:
+            if tasks[upstream].items is not None:
+                results[upstream] = self._results_of_items(tasks[upstream])
+            elif tasks[upstream].state is State.SUCCESSFUL:
                 results[upstream] = self._results.get(upstream, tasks[upstream].result)
         return results
+
+    def _results_of_items(self, mapped: TaskRecord) -> list[Any]:
+        """Return the results of a map's items, in order; None for one that was not successful (yet)."""
+        known = self._results.get(mapped.name)
+        if known is None:
+            tasks = self.record.tasks
+            known = []
+            for index in range(mapped.items or 0):
+                item = tasks[item_name(mapped.name, index)]
+                known.append(self._results.get(item.name, item.result) if item.state is State.SUCCESSFUL else None)
+            if mapped.state.is_final:
+                self._results[mapped.name] = known
+        return list(known)
 
     async def _wait_for_retry(self, task: str, attempt: int, seconds: float) -> None:
         await trio.sleep(seconds)

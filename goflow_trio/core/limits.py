@@ -28,6 +28,12 @@ CONDITION_THREADS: Final = 32
 RESULT_BYTES: Final = 64 * 1024
 """Largest kept result, encoded; beyond it a placeholder is kept."""
 
+MAP_ITEMS: Final = 10_000
+"""Items that one task may be mapped over."""
+
+MAP_BYTES: Final = 1024 * 1024
+"""These items together, encoded."""
+
 PARAMS_BYTES: Final = 64 * 1024
 """Largest parameters of one execution, encoded."""
 

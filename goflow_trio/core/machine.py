@@ -24,6 +24,7 @@ from attrs import Factory, define
 from goflow_trio.core import limits
 from goflow_trio.core.messages import (
     AttemptCancelled,
+    AttemptExpanded,
     AttemptFailed,
     AttemptSkipped,
     AttemptSucceeded,
@@ -43,6 +44,7 @@ from goflow_trio.core.messages import (
     RunAttempt,
     TaskCancelled,
     TaskError,
+    TaskExpanded,
     TaskFailed,
     TaskRetryScheduled,
     TaskSkipped,
@@ -50,8 +52,8 @@ from goflow_trio.core.messages import (
     TaskSucceeded,
     WaitForRetry,
 )
-from goflow_trio.core.plan import BRANCH, Plan, PlannedTask
-from goflow_trio.core.record import ExecutionRecord, TaskRecord, reopened_record
+from goflow_trio.core.plan import BRANCH, MAP, Plan, PlannedTask
+from goflow_trio.core.record import ExecutionRecord, TaskRecord, item_name, reopened_record
 from goflow_trio.core.states import (
     EXECUTION_LEGAL,
     EXECUTION_REOPENED,
@@ -89,6 +91,28 @@ class Step:
     instructions: list[Instruction] = Factory(list)
 
 
+@define
+class _Group:
+    """The items of a map, together.
+
+    Args:
+        tally: how they ended.
+        limit: how many run at once; None is no bound.
+        placed: those that run, or may; only kept where there is a bound.
+        waiting: those that are ready and wait for a place.
+    """
+
+    tally: Tally
+    limit: int | None
+    placed: set[int] = Factory(set)
+    waiting: deque[int] = Factory(deque)
+
+    @property
+    def left(self) -> int:
+        """How many have not ended."""
+        return self.tally.total - self.tally.done
+
+
 class ExecutionMachine:
     """The state of one execution, and the rules that move it.
 
@@ -121,6 +145,10 @@ class ExecutionMachine:
         self._waits_ready: deque[int] = deque()  # what needs no slot
         self._undecided = dict(plan.deciders)  # branches before a task that have not ended
         self._unchosen: dict[int, str] = {}  # by which branch a task is not to run
+        self._groups: dict[int, _Group] = {}  # by map, once its items are known
+        self._items: list[tuple[int, int]] = []  # map and number of each item, in the order of their places
+        self._item_index: dict[str, int] = {}
+        self._former: dict[str, int] = {}  # attempts of what was an item before the execution was opened again
         self._is_ready = bytearray(count)
         self._active = 0
         self._held = False
@@ -129,6 +157,7 @@ class ExecutionMachine:
         self._story: deque[Event] = deque(maxlen=_STORY_EVENTS)
         self._on_report: dict[type[Report], Callable[[Any, datetime], None]] = {
             AttemptSucceeded: self._succeeded,
+            AttemptExpanded: self._expanded,
             AttemptSkipped: self._attempt_skipped,
             AttemptFailed: self._attempt_failed,
             AttemptCancelled: self._attempt_cancelled,
@@ -149,8 +178,12 @@ class ExecutionMachine:
         return self._active
 
     def task_state(self, name: str) -> State:
-        """Return where a task stands."""
-        return self._states[self.plan.index[name]]
+        """Return where a task, or an item of a map, stands."""
+        return self._states[self._index(name)]
+
+    def planned(self, name: str) -> PlannedTask:
+        """Return what is known of a task; of an item, what is known of its map."""
+        return self._task(self._index(name))
 
     # Turns ----------------------------------------------------------------------------------------
 
@@ -210,17 +243,9 @@ class ExecutionMachine:
         machine = cls(plan, record.id)
         machine._load(record)
         if record.state is State.RUNNING or record.ending is not None:
-            for index, name in enumerate(plan.index):
-                task = record.tasks[name]
-                if task.state is State.RUNNING and task.waiting and machine._waits(index):
-                    machine._go_on(index)
-                elif task.state is State.RUNNING:
-                    machine._interrupt(index, now)
-                elif not task.state.is_final and not machine._spares(plan.tasks[index]):
-                    machine._cancel(index, now)  # the log ended between the decision to end and its last effect
-                elif task.state is State.UPFORRETRY:
-                    machine._wait_on(index, task.retry_at or now, now)
-            machine._to_ask.extend(range(len(plan.tasks)))
+            for index in range(len(machine._states)):
+                machine._resume(index, record.tasks[machine._name(index)], now)
+            machine._to_ask.extend(range(len(machine._states)))
         return machine, machine._take_step(now)
 
     @classmethod
@@ -238,6 +263,20 @@ class ExecutionMachine:
         machine = cls(plan, record.id)
         machine._load(reopened_record(record, event))
         return machine, Step([event])
+
+    def _resume(self, index: int, task: TaskRecord, now: datetime) -> None:
+        """Go on with one task where the engine's end found it."""
+        if index in self._groups:
+            if task.state is State.RUNNING and not self._groups[index].left:
+                self._end_group(index, now)
+        elif task.state is State.RUNNING and task.waiting and self._waits(index):
+            self._go_on(index)
+        elif task.state is State.RUNNING:
+            self._interrupt(index, now)
+        elif not task.state.is_final and not self._spares(self._task(index)):
+            self._cancel(index, now)  # the log ended between the decision to end and its last effect
+        elif task.state is State.UPFORRETRY:
+            self._wait_on(index, task.retry_at or now, now)
 
     # Reports --------------------------------------------------------------------------------------
 
@@ -259,6 +298,21 @@ class ExecutionMachine:
         )
         self._finish(index, State.SUCCESSFUL, event, chosen=report.chosen)
 
+    def _expanded(self, report: AttemptExpanded, now: datetime) -> None:
+        index = self._running(report.task, report.attempt)
+        if index is None:
+            return
+        if not self._spares(self._task(index)):
+            self._cancel(index, now)
+        elif not report.items:
+            self._skip(index, "there is nothing to map it over", now)
+        else:
+            event = TaskExpanded(now, self.plan.job, task=report.task, attempt=report.attempt, items=report.items)
+            self._emit(event)
+            self._active -= 1  # the map itself holds no slot while its items run
+            self._groups[index] = self._make_items(index, len(report.items))
+            self._to_ask.extend(range(len(self._states) - len(report.items), len(self._states)))
+
     def _wrong_choice(self, index: int, chosen: tuple[str, ...]) -> TaskError | None:
         """Return what is wrong with what a branch chose."""
         names = [self.plan.tasks[after].name for after in self.plan.tasks[index].downstream]
@@ -275,8 +329,8 @@ class ExecutionMachine:
             self._finish(index, State.SKIPPED, event)
 
     def _decided(self, report: Decided, now: datetime) -> None:
-        index = self.plan.index[report.task]
-        waits = self.plan.tasks[index].waits
+        index = self._index(report.task)
+        waits = self._task(index).waits
         if self._states[index] is not State.RUNNING or waits is None or waits.kind != "approval":
             return  # decided already, or no longer asked
         attempt = self._attempts[index]
@@ -300,7 +354,7 @@ class ExecutionMachine:
             self._cancel(index, now)
 
     def _retry_due(self, report: RetryDue, now: datetime) -> None:  # noqa: ARG002
-        index = self.plan.index[report.task]
+        index = self._index(report.task)
         waits = self._states[index] is State.UPFORRETRY and not self._is_ready[index]
         if waits and self._attempts[index] == report.attempt:
             self._queue(index)
@@ -314,16 +368,95 @@ class ExecutionMachine:
 
     def _running(self, task: str, attempt: int) -> int | None:
         """Return the task's index if this attempt of it is the one that runs."""
-        index = self.plan.index[task]
-        if self._states[index] is State.RUNNING and self._attempts[index] == attempt:
+        index = self._index(task)
+        if self._states[index] is State.RUNNING and index not in self._groups and self._attempts[index] == attempt:
             return index
         return None
+
+    # Maps -----------------------------------------------------------------------------------------
+
+    def _index(self, name: str) -> int:
+        """Return the place of a task; the items of maps follow the tasks of the plan."""
+        index = self.plan.index.get(name)
+        return self._item_index[name] if index is None else index
+
+    def _task(self, index: int) -> PlannedTask:
+        """Return a task of the plan; for an item, its map."""
+        planned = self.plan.tasks
+        return planned[index] if index < len(planned) else planned[self._items[index - len(planned)][0]]
+
+    def _name(self, index: int) -> str:
+        planned = self.plan.tasks
+        if index < len(planned):
+            return planned[index].name
+        mapped, number = self._items[index - len(planned)]
+        return item_name(planned[mapped].name, number)
+
+    def _group_of(self, index: int) -> _Group | None:
+        """Return the group an item belongs to; None for a task of the plan."""
+        count = len(self.plan.tasks)
+        return None if index < count else self._groups[self._items[index - count][0]]
+
+    def _make_items(self, index: int, size: int) -> _Group:
+        """Make room for the items of a map. For its downstreams, they count in its place."""
+        mapped = self.plan.tasks[index]
+        for number in range(size):
+            place = len(self._states)
+            name = item_name(mapped.name, number)
+            former = self._former.get(name, 0)
+            if former:
+                self._earlier[place] = former
+            self._items.append((index, number))
+            self._item_index[name] = place
+            self._states.append(State.NOTSTARTED)
+            self._attempts.append(former)
+            self._spared.append(0)
+        self._is_ready.extend(bytes(size))
+        self._unfinished += size
+        for after in mapped.downstream:
+            self._tallies[after].total += size - 1
+        return _Group(Tally(size), mapped.max_items)
+
+    def _end_group(self, index: int, now: datetime) -> None:
+        """End a map whose items have ended. They were counted downstream, it is not."""
+        tally = self._groups[index].tally
+        name, attempt, job = self._name(index), self._attempts[index], self.plan.job
+        event: Event
+        if tally.failed:
+            error = TaskError("ItemsFailed", f"{tally.failed} of {tally.total} items failed")
+            event = TaskFailed(now, job, task=name, attempt=attempt, error=error, reason="items failed")
+            state = State.FAILED
+        elif tally.cancelled:
+            reason = self._ending_reason
+            event = TaskCancelled(now, job, task=name, attempt=attempt, reason=reason)
+            state = State.CANCELLED
+        elif tally.successful:
+            event = TaskSucceeded(now, job, task=name, attempt=attempt)
+            state = State.SUCCESSFUL
+        else:
+            event = TaskSkipped(now, job, task=name, attempt=attempt, reason="all its items were skipped")
+            state = State.SKIPPED
+        self._move(index, state, event)
+        self._unfinished -= 1
+
+    def _leave_place(self, index: int, group: _Group) -> None:
+        """Give an item's place among those of its map that run at once to the next one."""
+        if index not in group.placed:
+            return
+        group.placed.remove(index)
+        while group.waiting:
+            following = group.waiting.popleft()
+            if self._is_ready[following]:  # else cancelled while it waited for a place
+                group.placed.add(following)
+                self._push(following)
+                break
 
     # Rules ----------------------------------------------------------------------------------------
 
     def _fail(self, index: int, error: TaskError, reason: str, now: datetime, *, spare: bool = False) -> None:
         """End the running attempt as failed; plan another if the task has retries left, or is to be spared."""
-        task = self.plan.tasks[index]
+        task = self._task(index)
+        name = self._name(index)
         attempt = self._attempts[index]
         fresh = attempt - self._earlier.get(index, 0)
         retries_are_left = spare or fresh - self._spared[index] <= task.retries
@@ -331,7 +464,7 @@ class ExecutionMachine:
             self._fail_for_good(index, error, reason, now)
             return
         try:
-            key = f"{self.execution}/{task.name}/{attempt}"
+            key = f"{self.execution}/{name}/{attempt}"
             wait = 0.0 if spare else _checked_wait(task.retry_delay.seconds(fresh, key))
             retry_at = now + timedelta(seconds=wait)
         except BaseException as broken:  # noqa: BLE001, ASYNC103  # the delay may be the user's code
@@ -340,7 +473,7 @@ class ExecutionMachine:
         event = TaskRetryScheduled(
             now,
             self.plan.job,
-            task=task.name,
+            task=name,
             attempt=attempt,
             error=error,
             reason=reason,
@@ -350,10 +483,13 @@ class ExecutionMachine:
         self._move(index, State.UPFORRETRY, event)
         self._active -= not self._waits(index)
         self._spared[index] += spare
-        self._step.instructions.append(WaitForRetry(task.name, attempt, wait))
+        group = self._group_of(index)
+        if group is not None:
+            self._leave_place(index, group)
+        self._step.instructions.append(WaitForRetry(name, attempt, wait))
 
     def _fail_for_good(self, index: int, error: TaskError, reason: str, now: datetime) -> None:
-        task = self.plan.tasks[index].name
+        task = self._name(index)
         self._note_failure(task)
         event = TaskFailed(now, self.plan.job, task=task, attempt=self._attempts[index], error=error, reason=reason)
         self._finish(index, State.FAILED, event)
@@ -370,7 +506,7 @@ class ExecutionMachine:
 
     def _interrupt(self, index: int, now: datetime) -> None:
         """Record that the engine's end cut the running attempt."""
-        task = self.plan.tasks[index]
+        task = self._task(index)
         crashes = self._interruptions.get(index, 0) + 1
         self._interruptions[index] = crashes
         if not self._spares(task):
@@ -381,23 +517,24 @@ class ExecutionMachine:
             error = TaskError("CrashLoop", f"the engine ended {crashes} times while this task was running")
             self._fail_for_good(index, error, CRASH_LOOP, now)
         else:
-            self._fail(index, error, INTERRUPTED, now, spare=task.idempotent)
+            expands = self.plan.tasks[index].kind == MAP if index < len(self.plan.tasks) else False
+            self._fail(index, error, INTERRUPTED, now, spare=task.idempotent or expands)
 
     def _waits(self, index: int) -> bool:
         """Whether the task only waits: it holds no slot, and no crash cuts it."""
-        return self.plan.tasks[index].waits is not None
+        task = self._task(index)
+        return task.waits is not None and (task.kind != MAP or index >= len(self.plan.tasks))
 
     def _go_on(self, index: int) -> None:
         """Take up an attempt that was waiting when the engine ended."""
-        task = self.plan.tasks[index]
-        self._step.instructions.append(RunAttempt(task.name, self._attempts[index], waits=True))
-        if not self._spares(task):
-            self._step.instructions.append(CancelAttempt(task.name, self._attempts[index]))
+        name = self._name(index)
+        self._step.instructions.append(RunAttempt(name, self._attempts[index], waits=True))
+        if not self._spares(self._task(index)):
+            self._step.instructions.append(CancelAttempt(name, self._attempts[index]))
 
     def _wait_on(self, index: int, retry_at: datetime, now: datetime) -> None:
         seconds = max(0.0, (retry_at - now).total_seconds())
-        task = self.plan.tasks[index].name
-        self._step.instructions.append(WaitForRetry(task, self._attempts[index], seconds))
+        self._step.instructions.append(WaitForRetry(self._name(index), self._attempts[index], seconds))
 
     def _end(self, state: State, reason: str, now: datetime, *, force: bool) -> None:
         """Begin to end the execution: cancel what is not clean-up; with `force`, that too."""
@@ -409,12 +546,12 @@ class ExecutionMachine:
         self._emit(
             ExecutionCancelling(now, self.plan.job, reason=self._ending_reason, state=self._ending, forced=force)
         )
-        for index, task in enumerate(self.plan.tasks):
-            if self._spares(task):
+        for index in range(len(self._states)):
+            if self._spares(self._task(index)) or index in self._groups:  # a map ends with its items
                 continue
             match self._states[index]:
                 case State.RUNNING:
-                    self._step.instructions.append(CancelAttempt(task.name, self._attempts[index]))
+                    self._step.instructions.append(CancelAttempt(self._name(index), self._attempts[index]))
                 case State.NOTSTARTED | State.UPFORRETRY:
                     self._cancel(index, now)
                 case _:
@@ -432,7 +569,7 @@ class ExecutionMachine:
             TaskCancelled(
                 now,
                 self.plan.job,
-                task=self.plan.tasks[index].name,
+                task=self._name(index),
                 attempt=self._attempts[index],
                 reason=self._ending_reason,
             ),
@@ -453,6 +590,9 @@ class ExecutionMachine:
             self._move_execution(state, ExecutionFinished(now, self.plan.job, state=state, reason=reason))
 
     def _ask(self, index: int, now: datetime) -> None:
+        if index >= len(self.plan.tasks):  # an item, which nothing is before
+            self._queue(index)
+            return
         task = self.plan.tasks[index]
         tally = self._tallies[index]
         if index in self._unchosen:
@@ -479,17 +619,26 @@ class ExecutionMachine:
 
     def _skip(self, index: int, reason: str, now: datetime) -> None:
         attempt = self._attempts[index]  # 0, unless it had run before the execution was opened again
-        task = self.plan.tasks[index].name
-        event = TaskSkipped(now, self.plan.job, task=task, attempt=attempt, reason=reason)
+        event = TaskSkipped(now, self.plan.job, task=self._name(index), attempt=attempt, reason=reason)
         self._finish(index, State.SKIPPED, event)
 
     def _queue(self, index: int) -> None:
         self._is_ready[index] = True
+        group = self._group_of(index)
+        if group is not None and group.limit is not None:
+            if len(group.placed) >= group.limit:
+                group.waiting.append(index)
+                return
+            group.placed.add(index)
+        self._push(index)
+
+    def _push(self, index: int) -> None:
+        """Let a task that is ready start as soon as there is a slot."""
         if self._waits(index):
             self._waits_ready.append(index)
             return
         self._arrivals += 1
-        heapq.heappush(self._ready, (-self.plan.tasks[index].priority, self._arrivals, index))
+        heapq.heappush(self._ready, (-self._task(index).priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
         while self._waits_ready and not self._held:
@@ -500,24 +649,23 @@ class ExecutionMachine:
     def _start(self, index: int, now: datetime) -> None:
         if not self._is_ready[index]:  # cancelled while it was in the queue
             return
-        task = self.plan.tasks[index]
-        if task.definition is None:
+        if self._task(index).definition is None:
             error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
             self._fail_unrun(index, error, "definition gone", now)
             return
         self._start_attempt(index, now)
-        self._step.instructions.append(RunAttempt(task.name, self._attempts[index], waits=self._waits(index)))
+        self._step.instructions.append(RunAttempt(self._name(index), self._attempts[index], waits=self._waits(index)))
 
     def _start_attempt(self, index: int, now: datetime) -> None:
         attempt = self._attempts[index] + 1
-        task = self.plan.tasks[index]
-        event = TaskStarted(now, self.plan.job, task=task.name, attempt=attempt)
-        if task.waits is not None:
-            event.waiting, event.reason = task.waits.kind, task.waits.text
+        waits = self._task(index).waits if self._waits(index) else None
+        event = TaskStarted(now, self.plan.job, task=self._name(index), attempt=attempt)
+        if waits is not None:
+            event.waiting, event.reason = waits.kind, waits.text
         self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
         self._is_ready[index] = False
-        self._active += task.waits is None
+        self._active += waits is None
 
     def _outcome(self) -> tuple[State, str]:
         """Return the final state of the execution, and why, once all tasks are final."""
@@ -540,12 +688,20 @@ class ExecutionMachine:
         self._active -= was_running and not self._waits(index)
         self._is_ready[index] = False
         self._ended(index, state, chosen)
-        self._to_ask.extend(self.plan.tasks[index].downstream)
+        self._to_ask.extend(self._task(index).downstream)
+        group = self._group_of(index)
+        if group is not None:
+            self._leave_place(index, group)
+            if not group.left:
+                self._end_group(self._items[index - len(self.plan.tasks)][0], event.at)
 
     def _ended(self, index: int, state: State, chosen: tuple[str, ...] | None) -> None:
         """Count a task that is in its final state, for the whole and for its downstreams."""
-        task = self.plan.tasks[index]
+        task = self._task(index)
         self._unfinished -= 1
+        group = self._group_of(index)
+        if group is not None:
+            _count(group.tally, state)
         for after in task.downstream:
             _count(self._tallies[after], state)
             if task.kind == BRANCH:
@@ -594,7 +750,10 @@ class ExecutionMachine:
         self._ending = record.ending
         self._forced = record.forced
         self._ending_reason = record.reason if record.ending else ""
-        for index, name in enumerate(self.plan.index):
+        if len(record.tasks) > len(self.plan.tasks):
+            self._load_items(record)
+        for index in range(len(self._states)):
+            name = self._name(index)
             task = record.tasks[name]
             self._states[index] = task.state
             self._attempts[index] = task.attempt
@@ -604,13 +763,30 @@ class ExecutionMachine:
             interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
             if interruptions:
                 self._interruptions[index] = interruptions
+            if index in self._groups:  # what counts are its items
+                self._unfinished -= task.state.is_final
+                continue
             if task.state is State.RUNNING:
                 self._active += not self._waits(index)
+                group = self._group_of(index)
+                if group is not None and group.limit is not None:
+                    group.placed.add(index)
             if task.state.is_final:
                 self._ended(index, task.state, task.chosen)
             if task.state is State.FAILED:
                 self._note_failure(name)
             self._cancelled += task.state is State.CANCELLED
+
+    def _load_items(self, record: ExecutionRecord) -> None:
+        """Take in the items of maps; and of those that are no items (any more), how often they ran."""
+        for task in record.tasks.values():
+            mapped = record.tasks.get(task.mapped_from)
+            if mapped is not None and (mapped.items is None or (task.index or 0) >= mapped.items):
+                self._former[task.name] = task.attempt
+        for index, name in enumerate(self.plan.index):
+            items = record.tasks[name].items
+            if items is not None:
+                self._groups[index] = self._make_items(index, items)
 
 
 def was_answered_so(task: TaskRecord, attempt: int, *, approved: bool, by: str) -> bool:

@@ -49,6 +49,15 @@ class AttemptSucceeded:
 
 
 @frozen
+class AttemptExpanded:
+    """An attempt found what its task is mapped over: plain data that the codec can store, in order."""
+
+    task: str
+    attempt: int
+    items: tuple[Any, ...]
+
+
+@frozen
 class AttemptSkipped:
     """An attempt found that it has nothing to do: its condition does not hold, or its work said so."""
 
@@ -108,6 +117,7 @@ class Decided:
 
 Report = (
     AttemptSucceeded
+    | AttemptExpanded
     | AttemptSkipped
     | AttemptFailed
     | AttemptCancelled
@@ -248,6 +258,17 @@ class TaskStarted(Event):
 
 
 @define
+class TaskExpanded(Event):
+    """The task is mapped over these items: for each there is a task of its own now, `name[0]`, `name[1]` and so on.
+
+    It goes on until they have ended, and counts as they do.
+    """
+
+    type: ClassVar[str] = "task.expanded"
+    items: tuple[Any, ...] = ()
+
+
+@define
 class TaskSucceeded(Event):
     """The task is successful."""
 
@@ -380,6 +401,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ExecutionFinished,
         ExecutionReopened,
         TaskStarted,
+        TaskExpanded,
         TaskSucceeded,
         TaskFailed,
         TaskRetryScheduled,

@@ -31,7 +31,10 @@ Shape = tuple[tuple[str, tuple[int, ...], str, str], ...]
 """A graph as plain data: for each task its name, the indices of its downstreams, the name of its rule, its kind."""
 
 BRANCH = "branch"
-"""Kind of a task that chooses which of the tasks after it run. All others are of the kind `""`."""
+"""Kind of a task that chooses which of the tasks after it run."""
+
+MAP = "map"
+"""Kind of a task that is mapped over items known at run time. A plain task is of the kind `""`."""
 
 _DEFAULT_DELAY = ConstantDelay(1)
 
@@ -46,12 +49,13 @@ class PlannedTask:
         rule: when it starts.
         rule_name: the rule's name, for reasons.
         is_cleanup: whether it also runs when the execution is told to end.
-        kind: what more it is than a task that does its work: `BRANCH`, or nothing.
+        kind: what more it is than a task that does its work: `BRANCH`, `MAP`, or nothing.
         waits: if its work is but a wait, for what; it then holds no slot, and goes on after a restart.
         retries: attempts after the first.
         retry_delay: the wait between attempts.
         idempotent: whether an attempt cut by a crash just runs again.
         priority: among ready tasks, higher starts first.
+        max_items: of a map, how many items run at once; None is no bound of its own.
         definition: the task it was read from; None if the job no longer has it.
     """
 
@@ -66,6 +70,7 @@ class PlannedTask:
     retry_delay: RetryDelay = _DEFAULT_DELAY
     idempotent: bool = False
     priority: int = 0
+    max_items: int | None = None
     definition: Any = field(default=None, repr=False)
 
 
@@ -171,7 +176,7 @@ def _planned(
         is_cleanup=function is all_done and upstreams > 0,
         kind=kind,
     )
-    if task is None:
+    if task is None or (task.kind == MAP) != (kind == MAP):  # gone, or no longer the same thing
         return planned
     return evolve(
         planned,
@@ -180,6 +185,7 @@ def _planned(
         retry_delay=task.retry_delay,
         idempotent=task.idempotent,
         priority=task.priority,
+        max_items=task.max_active,
         definition=task,
     )
 

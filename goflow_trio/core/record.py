@@ -22,6 +22,7 @@ from goflow_trio.core.messages import (
     ExecutionSubmitted,
     TaskCancelled,
     TaskError,
+    TaskExpanded,
     TaskFailed,
     TaskRetryScheduled,
     TaskSkipped,
@@ -60,6 +61,10 @@ class TaskRecord:
         earlier: how many attempts it had made when the execution was last opened again; they use up no retry.
         waiting: what kind of wait its attempt is, holding no slot: `sleep`, `condition`, `approval`, …; empty if none.
         chosen: of a branch that was successful, the tasks after it that are to run.
+        items: of a map, how many items it has, once that is known; its result is the list of theirs.
+        mapped_from: of an item, the name of its map.
+        index: of an item, its place from 0.
+        item: of an item, what it is for, as stored.
     """
 
     name: str
@@ -73,6 +78,10 @@ class TaskRecord:
     earlier: int = 0
     waiting: str = ""
     chosen: tuple[str, ...] | None = None
+    items: int | None = None
+    mapped_from: str = ""
+    index: int | None = None
+    item: Any = None
 
     @property
     def attempt(self) -> int:
@@ -151,8 +160,22 @@ class ExecutionRecord:
 
     @property
     def results(self) -> dict[str, Any]:
-        """Results of the successful tasks, by name."""
-        return {name: task.result for name, task in self.tasks.items() if task.state is State.SUCCESSFUL}
+        """Results of the successful tasks, by name; those of items are in the result of their map."""
+        return {
+            name: task.result
+            for name, task in self.tasks.items()
+            if task.state is State.SUCCESSFUL and not task.mapped_from
+        }
+
+
+def item_name(mapped: str, index: int) -> str:
+    """Return the name of an item's task."""
+    return f"{mapped}[{index}]"
+
+
+def item_results(tasks: Mapping[str, TaskRecord], mapped: TaskRecord) -> list[Any]:
+    """Return the results of a map's items, in order; None for one that was not successful."""
+    return [tasks[item_name(mapped.name, index)].result for index in range(mapped.items or 0)]
 
 
 def submitted_record(event: ExecutionSubmitted) -> ExecutionRecord:
@@ -173,7 +196,7 @@ def submitted_record(event: ExecutionSubmitted) -> ExecutionRecord:
 def apply_event(record: ExecutionRecord, event: Event) -> None:
     """Fold one event into the record of its execution. Costs the same for 1 task as for 100,000.
 
-    An `ExecutionReopened` costs what it begins anew.
+    An `ExecutionReopened` costs what it begins anew; what begins and ends a map costs its items.
 
     Raises:
         CodecError: an event is missing before this one; the log has lost something.
@@ -192,7 +215,7 @@ def apply_event(record: ExecutionRecord, event: Event) -> None:
     record.version = event.version
     record.modified = event.at
     if event.task:
-        _apply_task(record.tasks[event.task], event)
+        _apply_to_task(record, record.tasks[event.task], event)
         return
     match event:
         case ExecutionStarted():
@@ -207,14 +230,7 @@ def apply_event(record: ExecutionRecord, event: Event) -> None:
             record.finished = event.at
             record.reason = event.reason
         case ExecutionReopened():
-            record.state = State.NOTSTARTED
-            record.started = record.finished = None
-            record.reason = ""
-            record.ending = None
-            record.forced = False
-            record.reopenings.append(Reopening(event.at, event.by, event.reason, event.tasks))
-            for name in event.tasks:
-                _begin_anew(record.tasks[name], event)
+            _reopen(record, event)
         case _:
             raise CodecError(f"execution {record.id}: event {event.version} has no meaning here: {event.type}")
 
@@ -233,6 +249,47 @@ def reopened_record(record: ExecutionRecord, event: ExecutionReopened) -> Execut
     return copy
 
 
+def _reopen(record: ExecutionRecord, event: ExecutionReopened) -> None:
+    record.state = State.NOTSTARTED
+    record.started = record.finished = None
+    record.reason = ""
+    record.ending = None
+    record.forced = False
+    record.reopenings.append(Reopening(event.at, event.by, event.reason, event.tasks))
+    for name in event.tasks:
+        _begin_anew_with_items(record, record.tasks[name], event)
+
+
+def _expand(record: ExecutionRecord, mapped: TaskRecord, event: TaskExpanded) -> None:
+    """Give each item a task; one that has run before, in an earlier opening of the execution, begins anew."""
+    mapped.items = len(event.items)
+    for index, item in enumerate(event.items):
+        name = item_name(mapped.name, index)
+        task = record.tasks.get(name)
+        if task is None:
+            task = record.tasks[name] = TaskRecord(name, mapped_from=mapped.name, index=index)
+        else:
+            _begin_anew(task, event)
+        task.item = item
+
+
+def _begin_anew_with_items(record: ExecutionRecord, task: TaskRecord, event: Event) -> None:
+    """Let a task begin anew. A map forgets its items; the map of an item goes on with it."""
+    for index in range(task.items or 0):
+        former = record.tasks[item_name(task.name, index)]
+        _begin_anew(former, event)
+        former.state = State.SKIPPED
+        former.reason = "its map begins anew"
+    _begin_anew(task, event)
+    mapped = record.tasks.get(task.mapped_from)
+    if mapped is not None and mapped.items is not None and mapped.state.is_final:
+        mapped.state = State.RUNNING
+        mapped.result = mapped.finished = None
+        mapped.reason = ""
+        attempt = mapped.attempts[-1]
+        attempt.state, attempt.finished, attempt.error, attempt.reason = State.RUNNING, None, None, ""
+
+
 def _begin_anew(task: TaskRecord, event: Event) -> None:
     _end_attempt(task, event, State.FAILED, None, "interrupted")  # where an internal error left one running
     task.state = State.NOTSTARTED
@@ -244,6 +301,16 @@ def _begin_anew(task: TaskRecord, event: Event) -> None:
     task.earlier = task.attempt
     task.waiting = ""
     task.chosen = None
+    task.items = None
+
+
+def _apply_to_task(record: ExecutionRecord, task: TaskRecord, event: Event) -> None:
+    if isinstance(event, TaskExpanded):
+        _expand(record, task, event)
+        return
+    _apply_task(task, event)
+    if task.items is not None:  # the one event that a map has after it was expanded is its end
+        task.result = item_results(record.tasks, task)
 
 
 def _apply_task(task: TaskRecord, event: Event) -> None:

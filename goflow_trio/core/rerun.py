@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from goflow_trio.core.plan import Plan
-from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import UnknownTask, UsageError, WrongState
 
@@ -37,29 +37,39 @@ def tasks_to_rerun(
         raise UsageError(f"start must be one of {', '.join(get_args(Start))}, got {start!r}")
     if not record.state.is_final:
         raise WrongState(f"execution {record.id} is still {record.state}; cancel it, or wait for its end")
-    if task is not None and task not in plan.index:
+    if task is not None and task not in record.tasks:
         raise UnknownTask(f"execution {record.id} has no task {task!r}; it has: {', '.join(plan.names[:20])}")
     if task is not None:
         first = [task]
+        mapped = record.tasks.get(record.tasks[task].mapped_from)
+        if mapped is not None and (record.tasks[task].index or 0) >= (mapped.items or 0):
+            raise WrongState(f"{task!r} is no longer an item of {mapped.name!r}; run that again")
     elif start == "start":
-        return plan.names
+        return plan.names  # maps are expanded anew
     else:
-        first = [name for name in plan.index if record.tasks[name].state not in _GOOD]
+        first = [name for name, one in record.tasks.items() if one.state not in _GOOD and not _runs_by_items(one)]
     if not first:
         raise WrongState(f"execution {record.id} has nothing to run again: no task of it failed or was cancelled")
-    return tuple(first) if task is not None and not downstream else _with_downstream(plan, first)
+    return tuple(first) if task is not None and not downstream else _with_downstream(plan, record, first)
 
 
 _GOOD = frozenset({State.SUCCESSFUL, State.SKIPPED})
 
 
-def _with_downstream(plan: Plan, names: list[str]) -> tuple[str, ...]:
-    """Return these tasks and all that come after them, in the order of definition."""
-    to_follow = [plan.index[name] for name in names]
-    found = set(to_follow)
+def _runs_by_items(task: TaskRecord) -> bool:
+    """Whether it is a map whose items are known: not itself but its items failed, or not."""
+    return task.items is not None
+
+
+def _with_downstream(plan: Plan, record: ExecutionRecord, names: list[str]) -> tuple[str, ...]:
+    """Return these tasks and all that come after them, in the order of definition, then items of maps that stay."""
+    items = [name for name in names if name not in plan.index]
+    found = {plan.index[name] for name in names if name in plan.index}
+    to_follow = [*found, *{plan.index[record.tasks[name].mapped_from] for name in items}]
     while to_follow:
         for after in plan.tasks[to_follow.pop()].downstream:
             if after not in found:
                 found.add(after)
                 to_follow.append(after)
-    return tuple(name for index, name in enumerate(plan.index) if index in found)
+    anew = tuple(name for index, name in enumerate(plan.index) if index in found)
+    return (*anew, *(name for name in items if plan.index[record.tasks[name].mapped_from] not in found))

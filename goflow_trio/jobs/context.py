@@ -30,7 +30,10 @@ class TaskContext:
         task: the task's name.
         attempt: which try this is, from 1.
         params: parameters of the execution, defaults of the job filled in.
-        results: results of the finished upstream tasks, by task name.
+        results: results of the finished upstream tasks, by task name; of a map, the list of its items' results, None
+            for an item that was not successful.
+        item: what this attempt is for, in a task that is mapped.
+        index: the item's place, from 0; None in a task that is not mapped.
         scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
         deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
             time-out.
@@ -50,6 +53,8 @@ class TaskContext:
     scheduled_for: datetime | None = None
     deadline: float = float("inf")
     waited: float = 0.0
+    item: Any = None
+    index: int | None = None
     log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
     _report_progress: Callable[[float, float | None], None] = field(
         default=_ignore_progress, repr=False, eq=False, alias="report_progress"

@@ -191,6 +191,54 @@ class Job:
 
         return make if function is None else make(function)
 
+    def map(
+        self,
+        name: str,
+        operator: Any,
+        *,
+        over: TaskLike | Callable[..., Any],
+        upstream: TaskLike | Iterable[TaskLike] = (),
+        max_active: int | None = None,
+        **options: Any,
+    ) -> Task:
+        """Add a task that runs once for each item of a list that is known at run time, and return it.
+
+        Each item is a task execution of its own, `name[0]`, `name[1]` …, with retries and time-outs of its own; its
+        work finds `context.item` and `context.index`. A trigger rule downstream counts the items, not the map. Its
+        result is the list of their results, in order. Without any items it is skipped.
+
+        Args:
+            name: the task's name.
+            operator: the work of one item, as for `Task`.
+            over: an upstream task of this job (the edge is drawn) whose result is the list; or a function of the
+                context, sync or async, that returns it, and that may be called again after a crash.
+            upstream: further tasks of this job that come before.
+            max_active: how many items run at once.
+            **options: the keyword arguments of `Task`; they are those of each item.
+
+        Raises:
+            DefinitionError: an argument is wrong.
+        """
+        where = f"job {self.name!r}: map {name!r}:"
+        befores = [upstream] if isinstance(upstream, TaskLike) else list(upstream)
+        if isinstance(over, TaskLike):
+            befores = [over, *befores]
+        elif not callable(over):
+            raise DefinitionError(f"{where} over takes a task of the job or a function, got {over!r}")
+        if getattr(operator, "chooses", False) is True:
+            raise DefinitionError(f"{where} a Branch cannot be mapped; let it choose before or after the map")
+        resolved = [self._own(before) for before in befores]
+        try:
+            task = Task(name, operator, **options)
+        except DefinitionError as error:
+            raise DefinitionError(f"job {self.name!r}: {error}") from None
+        task.over = resolved[0].name if isinstance(over, TaskLike) else over
+        task.max_active = _count(f"{where} max_active", max_active)
+        self.add(task)
+        for before in resolved:
+            before.set_downstream(task)
+        return task
+
     def set_downstream(self, upstream: TaskLike, downstream: TaskLike) -> None:
         """Draw the edge `upstream >> downstream` between two tasks of this job, given as tasks or names.
 
@@ -244,6 +292,12 @@ class Job:
                         f"job {self.name!r}: the edge {task.name!r} >> {after.name!r} leads to a task that is not "
                         f"in the job; add it with job.add, or remove the edge"
                     )
+        for mapped in [task.name for task in self if task.over is not None]:
+            clash = next((name for name in self._tasks if name.startswith(f"{mapped}[")), None)
+            if clash is not None:
+                raise DefinitionError(
+                    f"job {self.name!r}: the task {clash!r} is named as an item of the map {mapped!r}; rename it"
+                )
         graph = self.graph
         if topological_order(graph) is None:
             raise CycleError(self.name, find_cycle(graph) or [])

@@ -53,6 +53,10 @@ class Task:
         when: a condition: a function of the context, sync or async, asked when the task would run, before each
             attempt. Does it not hold, the task is skipped.
 
+    Attributes:
+        over: what it is mapped over, if `Job.map` made it: the name of an upstream task, or a function of the context.
+        max_active: how many of its items run at once, if it is mapped; None is no bound of its own.
+
     Raises:
         DefinitionError: an argument is out of range. The message names the task and the mend.
     """
@@ -94,6 +98,8 @@ class Task:
         if when is not None and not callable(when):
             raise DefinitionError(f"task {name!r}: when must be a function of the context, got {when!r}")
         self.when = when
+        self.over: str | Callable[..., Any] | None = None
+        self.max_active: int | None = None
         self._downstream: dict[Task, None] = {}  # a set that keeps the order of the edges
 
     @property
@@ -104,7 +110,9 @@ class Task:
 
     @property
     def kind(self) -> str:
-        """What more it is than a task that does its work: `"branch"` if it chooses what runs after it."""
+        """What more it is than a task that does its work: a `"branch"` or a `"map"`."""
+        if self.over is not None:
+            return "map"
         return "branch" if getattr(self.operator, "chooses", False) is True else ""
 
     @property

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import trio
 from attrs import define, field, frozen
 
@@ -87,6 +88,14 @@ def _input(value: str | bytes | None) -> bytes | None:
     return value.encode("utf-8", "surrogateescape")
 
 
+def _item_environment(context: TaskContext) -> dict[str, str]:
+    """Return what a process is told of the item it is for."""
+    if context.index is None:
+        return {}
+    text = context.item if isinstance(context.item, str) else msgspec.json.encode(context.item).decode()
+    return {"GOFLOW_INDEX": str(context.index), "GOFLOW_ITEM": text.replace("\0", "\N{REPLACEMENT CHARACTER}")}
+
+
 @frozen
 class Command:
     r"""Run a program and return its standard output as text.
@@ -97,7 +106,8 @@ class Command:
     a line in between that tells how many bytes are left out.
 
     Its environment is the server's, `env` over it, and over both `GOFLOW_JOB`, `GOFLOW_EXECUTION_ID`, `GOFLOW_TASK`,
-    `GOFLOW_ATTEMPT` and `GOFLOW_SCHEDULED_FOR`: ISO 8601 in UTC, and empty for an execution submitted by hand.
+    `GOFLOW_ATTEMPT` and `GOFLOW_SCHEDULED_FOR`: ISO 8601 in UTC, and empty for an execution submitted by hand. For an
+    item of a map also `GOFLOW_INDEX` and `GOFLOW_ITEM`: a text as it is, anything else as JSON.
 
     When the attempt ends, in whatever way, so does all that the program has started: the process group gets TERM and,
     after `processes.GRACE` seconds, KILL; on Linux, what left the group is found by its environment and killed. A
@@ -182,6 +192,7 @@ class Command:
             "GOFLOW_TASK": context.task,
             "GOFLOW_ATTEMPT": str(context.attempt),
             "GOFLOW_SCHEDULED_FOR": "" if scheduled is None else scheduled.isoformat(),
+            **_item_environment(context),
         }
         try:
             return await processes.start(

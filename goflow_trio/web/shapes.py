@@ -159,7 +159,8 @@ class TaskDetails(Struct, rename="camel"):
     """One task of an execution. `result` is whatever it returned.
 
     `waiting` is empty, or what its attempt waits for without holding a slot: `sleep`, `condition`, `approval` (it wants
-    an answer), `job`; `reason` tells it in words.
+    an answer), `job`; `reason` tells it in words. `items` is how many items a mapped task has, once that is known; an
+    item tells by `mappedFrom` whose it is, and by `index` and `item` which.
     """
 
     name: str
@@ -172,6 +173,10 @@ class TaskDetails(Struct, rename="camel"):
     error: Failure | None
     reason: str
     waiting: str
+    items: int | None
+    mapped_from: str
+    index: int | None
+    item: Any
     attempts: list[Attempt]
 
 

@@ -124,6 +124,10 @@ def _task(task: TaskRecord) -> shapes.TaskDetails:
         error=_error(task.error),
         reason=task.reason,
         waiting=task.waiting,
+        items=task.items,
+        mapped_from=task.mapped_from,
+        index=task.index,
+        item=plain(task.item),
         attempts=[_attempt(attempt) for attempt in task.attempts],
     )
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import (
     AttemptCancelled,
+    AttemptExpanded,
     AttemptFailed,
     AttemptSkipped,
     AttemptSucceeded,
@@ -77,6 +78,11 @@ class Driver:
     def succeed(self, task, result=None, chosen=None):
         return self.report(AttemptSucceeded(task, self.live[task], result, chosen))
 
+    success = AttemptSucceeded
+
+    def expand(self, task, items):
+        return self.report(AttemptExpanded(task, self.live[task], tuple(items)))
+
     def skip(self, task, reason="nothing to do"):
         return self.report(AttemptSkipped(task, self.live[task], reason))
 
@@ -123,7 +129,7 @@ class Driver:
         self.cuts |= {
             (name, task.attempt)
             for name, task in self.record.tasks.items()
-            if task.state == "running" and not task.waiting
+            if task.state == "running" and not task.waiting and task.items is None
         }
         if self.record.state in FINAL:
             return None
@@ -169,7 +175,7 @@ class Driver:
             apply_event(self.record, event)
         for instruction in step.instructions:
             self._follow(instruction)
-        for name in [name for name, attempt in self.live.items() if not self._runs(name, attempt)]:
+        for name in [name for name, attempt in self.live.items() if not self._runs(name, attempt)]:  # or is a map now
             del self.live[name]
             self.to_cancel.discard(name)
         for name in [name for name in self.waiting if self.record.tasks[name].state != "upforretry"]:
@@ -181,7 +187,7 @@ class Driver:
 
     def _runs(self, name, attempt):
         task = self.record.tasks[name]
-        return task.state == "running" and task.attempt == attempt
+        return task.state == "running" and task.attempt == attempt and task.items is None
 
     def _follow(self, instruction):
         match instruction:
@@ -208,17 +214,24 @@ class Driver:
         if not event.task:
             return
         task = record.tasks[event.task]
+        if event.type == "task.expanded":
+            assert (task.state, task.items, task.attempt) == ("running", None, event.attempt)
+            return
         after = STATE_AFTER[event.type]
         assert (task.state, after) in LEGAL, f"{event.task}: {task.state} to {after}"
         assert event.attempt == task.attempt + (after == "running")
         if isinstance(event, TaskStarted) and record.ending is not None:
-            assert self.plan.tasks[self.plan.index[event.task]].is_cleanup
+            assert self.machine.planned(event.task).is_cleanup
 
     def _check_step(self, step):
         machine, record = self.machine, self.record
         assert (record.version, record.state) == (machine.version, machine.state)
-        assert all(machine.task_state(name) is task.state for name, task in record.tasks.items())
-        running = [name for name, task in record.tasks.items() if task.state == "running"]
+        for name, task in record.tasks.items():
+            if task.mapped_from and task.index >= (record.tasks[task.mapped_from].items or 0):
+                assert task.state == "skipped", "it is no item any more"
+            else:
+                assert machine.task_state(name) is task.state
+        running = [name for name, task in record.tasks.items() if task.state == "running" and task.items is None]
         assert sorted(running) == sorted(self.live)
         holding = [name for name in running if not record.tasks[name].waiting]
         assert machine.active == len(holding) <= self.plan.max_active

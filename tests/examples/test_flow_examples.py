@@ -28,3 +28,14 @@ async def test_flow_waits(autojump_clock, capsys):
     assert record.results["deploy"] == "deployed, says ada"
     assert record.results["artifact"] == "app.tar.gz"
     assert capsys.readouterr().out == "waiting for approval: Deploy to production?\n"
+
+
+async def test_flow_map(autojump_clock):
+    job = load("flow_map").count()
+    record = await run(job)
+    assert record.results["count-lines"] == [10, 11, 12, 13, 14]
+    assert record.results["total"] == record.results["at-least"] == 60
+    record = await run(job, broken=True)
+    assert str(record.tasks["total"].state) == "skipped"
+    assert record.results["at-least"] == 48
+    assert record.reason == "failed: count-lines[2]"

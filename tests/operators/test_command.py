@@ -397,3 +397,10 @@ def test_a_repr_tells_no_secrets():
     text = repr(Command("x", ["a"], env={"TOKEN": "hush"}, stdin="hush"))
     assert text == "Command(cmd='x', args=('a',), cwd=None, shell=False)"
     assert hash(Command("x")) == hash(Command("x"))
+
+
+@pytest.mark.parametrize(("item", "text"), [("as it is", "as it is"), ({"a": [1]}, '{"a":[1]}'), (None, "null")])
+async def test_a_command_is_told_its_item(item, text):
+    context = TaskContext("job", "id", "each[3]", item=item, index=3)
+    output = await Command("echo $GOFLOW_INDEX $GOFLOW_ITEM", shell=True).run(context)
+    assert output == f"3 {text}\n"
