@@ -26,8 +26,27 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "memory": "goflow_trio.stores.memory",
         "sqlite": "goflow_trio.stores.sqlite",
+        "file": "goflow_trio.stores.folder",
+        "postgresql": "goflow_trio.stores.postgres",
+        "postgres": "goflow_trio.stores.postgres",
+        "redis": "goflow_trio.stores.redis",
+        "rediss": "goflow_trio.stores.redis",
+        "valkey": "goflow_trio.stores.redis",
+        "valkeys": "goflow_trio.stores.redis",
+        "s3": "goflow_trio.stores.s3",
+        "dynamodb": "goflow_trio.stores.dynamodb",
     }
 )
+
+EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "goflow_trio.stores.postgres": "postgres",
+        "goflow_trio.stores.redis": "redis",
+        "goflow_trio.stores.s3": "s3",
+        "goflow_trio.stores.dynamodb": "dynamodb",
+    }
+)
+"""The extra of this package that brings a module's driver."""
 
 
 class StoreModule(Protocol):
@@ -93,8 +112,16 @@ def _find(url: str) -> StoreModule | EntryPoint:
     scheme = split_store_url(url).scheme
     module = MODULES.get(scheme)
     if module is not None:
-        # The cast: a module cannot declare that it satisfies a protocol; each one's tests do.
-        return cast("StoreModule", importlib.import_module(module))
+        try:
+            # The cast: a module cannot declare that it satisfies a protocol; each one's tests do.
+            return cast("StoreModule", importlib.import_module(module))
+        except ImportError as error:
+            if module not in EXTRAS:
+                raise
+            raise UsageError(
+                f"store {hide_password(url)!r}: its driver cannot be imported ({error}); "
+                f"pip install 'goflow-trio[{EXTRAS[module]}]'"
+            ) from error
     for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
         return entry_point
     known = sorted({*MODULES, *(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))})

@@ -94,6 +94,23 @@ async def check_cancellation(backend: Backend) -> None:
         assert step > 0, f"{name} is not a checkpoint: it did not notice that it was cancelled before it began"
 
 
+async def check_order(backend: Backend) -> None:
+    """Cancel writes under way and write again at once: what was cancelled must not come out on top later.
+
+    Raises:
+        AssertionError: it does.
+    """
+    for turn in range(12):
+        with trio.move_on_after(0.001 * turn):
+            await backend.put({"a": b"cancelled" * 5000, "b": b"cancelled" * 5000})
+        await backend.put({"a": b"last"})
+        await backend.delete(["b"])
+        assert await backend.get("a") == b"last", "a cancelled put overtook a later one"
+    await trio.sleep(0.05)
+    assert await backend.get("a") == b"last", "a cancelled put came out on top of a later one"
+    assert await backend.get("b") is None, "a cancelled put brought back what was deleted later"
+
+
 def _check_old_or_new(where: str, name: str, found: dict[str, bytes], old: bytes, new: bytes) -> None:
     allowed: dict[str, tuple[bytes | None, ...]] = {
         "put": (old, new),

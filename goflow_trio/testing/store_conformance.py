@@ -3,7 +3,7 @@
 It decides what "a backend works" means, and is used for ours as for yours. It needs no test framework; with pytest
 and pytest-trio a backend's whole test is
 
-    @pytest.mark.parametrize("check", store_conformance.CHECKS, ids=str)
+    @pytest.mark.parametrize("check", store_conformance.checks(), ids=str)
     async def test_conformance(check, tmp_path):
         await check.run(lambda: open_my_backend(tmp_path))
 
@@ -12,17 +12,25 @@ A check raises `AssertionError`, with a message that says which rule was broken.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
+import trio.testing
 from attrs import frozen
 
-from goflow_trio.errors import StoreClosed, UsageError
+from goflow_trio.errors import StoreClosed, StoreError, StoreUnavailable, UsageError
 from goflow_trio.stores.base import MAX_KEY_BYTES, MAX_VALUE_BYTES, Backend
-from goflow_trio.testing.store_cancellation import check_cancellation
-from goflow_trio.testing.store_scans import check_after, check_characters, check_pages, everything
+from goflow_trio.testing.store_cancellation import cancel_at_step, check_cancellation, check_order
+from goflow_trio.testing.store_scans import check_after, check_characters, check_long_keys, check_pages, everything
+
+FULL_SIZE: Final = 10_000
+"""How many keys the contract is checked with."""
+
+_PATIENCE: Final = 30.0
 
 Opener: TypeAlias = Callable[[], Awaitable[Backend]]
 """Opens the store of this check: empty at first, and the same one (if it is persistent) each time."""
@@ -83,14 +91,15 @@ async def _values_come_back(backend: Backend) -> None:
     assert await everything(backend) == [("a", b"again"), ("b", bytes(range(256))), ("c", b"3")]
 
 
-async def _get_many(backend: Backend) -> None:
-    items = {f"key/{number:05}": b"%d" % number for number in range(2500)}
+async def _get_many(backend: Backend, size: int) -> None:
+    items = {f"key/{number:05}": b"%d" % number for number in range(size)}
+    most = size * 4 // 5
     await backend.put(items)
     assert await backend.get_many([]) == {}
     assert await backend.get_many(["key/00001", "missing", "key/00001"]) == {"key/00001": b"1"}
-    assert await backend.get_many([*reversed(items), "missing"]) == items, "get_many of 2,501 keys"
-    await backend.delete(list(items)[:2000])
-    assert await backend.get_many(list(items)) == dict(list(items.items())[2000:]), "delete of 2,000 keys"
+    assert await backend.get_many([*reversed(items), "missing"]) == items, f"get_many of {size + 1} keys"
+    await backend.delete(list(items)[:most])
+    assert await backend.get_many(list(items)) == dict(list(items.items())[most:]), f"delete of {most} keys"
 
 
 async def _one_of_many_claims_wins(backend: Backend) -> None:
@@ -163,19 +172,19 @@ async def _each_key_is_atomic(backend: Backend) -> None:
             nursery.start_soon(read)
 
 
-async def _twenty_tasks(backend: Backend) -> None:
+async def _twenty_tasks(backend: Backend, turns: int) -> None:
     async def work(name: str) -> None:
-        for turn in range(10):
+        for turn in range(turns):
             await backend.put({f"{name}/{turn}": b"old", f"{name}/last": b"%d" % turn})
             await backend.put({f"{name}/{turn}": b"new"})
             assert await backend.get(f"{name}/{turn}") == b"new", "a task did not see its own write"
             assert len(await backend.scan(f"{name}/")) == turn + 2
-        await backend.delete([f"{name}/{turn}" for turn in range(5)])
+        await backend.delete([f"{name}/{turn}" for turn in range(1, turns)])
 
     async with trio.open_nursery() as nursery:
         for number in range(20):
             nursery.start_soon(work, f"task{number:02}")
-    assert len(await everything(backend)) == 20 * 6  # five turns and the last one of each
+    assert len(await everything(backend)) == 20 * 2  # the first turn and the last one of each
 
 
 async def _closed_means_closed(open_backend: Opener) -> None:
@@ -203,6 +212,97 @@ async def _raises(error: type[Exception], operation: Callable[[], Awaitable[obje
     except error:
         return True
     return False
+
+
+async def _large_and_small(backend: Backend) -> None:
+    # Where a large value is kept in parts, the parts of an older one must not show, and those of a newer one must.
+    sizes = (3_000_000, 10, 0, 1_000_000, 5_000_000, 400_000, 380_001)
+    for turn, size in enumerate(sizes):
+        value = bytes([turn]) * size
+        await backend.put({"value": value, "other": b"x"} if turn % 2 else {"value": value})
+        assert await backend.get("value") == value, f"a value of {size} bytes came back changed"
+        assert (await backend.scan("value"))[0] == ("value", value)
+    await backend.delete(["value"])
+    assert await backend.put_if_absent("value", b"l" * 1_000_000)
+    assert not await backend.put_if_absent("value", b"L" * 1_000_000)
+    assert await backend.get("value") == b"l" * 1_000_000, "a claim that was lost changed the value"
+    await backend.delete(["value", "other"])
+    assert await everything(backend) == []
+
+
+async def _threads_are_its_own(backend: Backend) -> None:
+    limiter = trio.to_thread.current_default_thread_limiter()
+    before, limiter.total_tokens = limiter.total_tokens, 1
+    release = threading.Event()
+
+    async def block() -> None:  # as an operator would
+        await trio.to_thread.run_sync(release.wait)
+
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(block)
+            await trio.testing.wait_all_tasks_blocked()
+            with trio.move_on_after(_PATIENCE) as scope:
+                await backend.put({"a": b"1"})
+                assert await backend.get("a") == b"1"
+            release.set()
+    finally:
+        release.set()
+        limiter.total_tokens = before
+    assert not scope.cancelled_caught, "operators that block starve the store of threads"
+
+
+async def _closed_while_it_works(open_backend: Opener) -> None:
+    backend = await open_backend()
+    errors: list[BaseException] = []
+
+    async def work(number: int) -> None:
+        try:
+            while True:
+                await backend.put({f"key/{number}": b"1"})
+                await backend.scan("key/")
+        except StoreClosed:
+            pass
+        except StoreError as error:
+            errors.append(error)
+
+    with trio.move_on_after(_PATIENCE) as scope:
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                nursery.start_soon(work, number)
+            await trio.sleep(0.05)
+            await backend.aclose()
+    assert not scope.cancelled_caught, "an operation did not notice that the backend was closed"
+    # What was under way comes to its end, or is told that it is unknown whether it did.
+    assert all(isinstance(error, StoreUnavailable) for error in errors), f"closing it raised {errors!r}"
+
+
+async def _cancelled_open(open_backend: Opener) -> None:
+    async def open_and_close() -> None:
+        await (await open_backend()).aclose()
+
+    for step in range(100):
+        with trio.fail_after(_PATIENCE):
+            if not await cancel_at_step(open_and_close, step):
+                break
+    async with _opened(open_backend) as backend:
+        await backend.put({"a": b"1"})
+        assert await backend.get("a") == b"1", "after an open that was cancelled it does not work"
+
+
+async def _two_claim(open_backend: Opener) -> None:
+    async with _opened(open_backend) as first, _opened(open_backend) as second:
+        winners: list[int] = []
+
+        async def race(number: int) -> None:
+            if await (first, second)[number % 2].put_if_absent("claim", b"%d" % number):
+                winners.append(number)
+
+        async with trio.open_nursery() as nursery:
+            for number in range(16):
+                nursery.start_soon(race, number)
+        assert len(winners) == 1, f"{len(winners)} of 16 racing put_if_absent of two backends won"
+        assert await first.get("claim") == await second.get("claim") == b"%d" % winners[0], "not the winner's value"
 
 
 async def _kept_after_reopening(open_backend: Opener) -> None:
@@ -235,20 +335,38 @@ async def _two_at_once(open_backend: Opener) -> None:
         assert len(winners) == 8, "of two backends that claim a key exactly one must win"  # noqa: PLR2004
 
 
-CHECKS: Final = (
-    Check("values come back", _on_one(_values_come_back)),
-    Check("get_many", _on_one(_get_many)),
-    Check("one of many claims wins", _on_one(_one_of_many_claims_wins)),
-    Check("scans in pages", _on_one(check_pages)),
-    Check("a scan begins after", _on_one(check_after)),
-    Check("no character is special", _on_one(check_characters)),
-    Check("limits", _on_one(_limits)),
-    Check("large values", _on_one(_large_values)),
-    Check("each key is atomic", _on_one(_each_key_is_atomic)),
-    Check("twenty tasks", _on_one(_twenty_tasks)),
-    Check("closed means closed", _closed_means_closed),
-    Check("cancelled at every step", _on_one(check_cancellation)),
-    Check("kept after reopening", _kept_after_reopening, needs_persistence=True),
-    Check("two backends at once", _two_at_once, needs_persistence=True),
-)
-"""All checks. A store that lives in memory leaves out those with `needs_persistence`."""
+def checks(keys: int = FULL_SIZE) -> tuple[Check, ...]:
+    """Return all checks. A store that lives in memory leaves out those with `needs_persistence`.
+
+    Args:
+        keys: how many keys the scans walk over, at least 100. The contract is checked with 10,000; take fewer, and
+            with that fewer odd and long keys, only where a stand-in for the real service would need minutes.
+    """
+    every = 1 if keys >= FULL_SIZE else 6
+    return (
+        Check("values come back", _on_one(_values_come_back)),
+        Check("get_many", _on_one(partial(_get_many, size=keys // 4))),
+        Check("one of many claims wins", _on_one(_one_of_many_claims_wins)),
+        Check("a claim of two backends", _two_claim, needs_persistence=True),
+        Check("scans in pages", _on_one(partial(check_pages, size=keys))),
+        Check("a scan begins after", _on_one(check_after)),
+        Check("no character is special", _on_one(partial(check_characters, every=every))),
+        Check("long keys", _on_one(partial(check_long_keys, every=every))),
+        Check("limits", _on_one(_limits)),
+        Check("large values", _on_one(_large_values)),
+        Check("large and small in turn", _on_one(_large_and_small)),
+        Check("each key is atomic", _on_one(_each_key_is_atomic)),
+        Check("twenty tasks", _on_one(partial(_twenty_tasks, turns=10 // every + 1))),
+        Check("the last write stays", _on_one(check_order)),
+        Check("threads are its own", _on_one(_threads_are_its_own)),
+        Check("closed means closed", _closed_means_closed),
+        Check("closed while it works", _closed_while_it_works),
+        Check("cancelled at every step", _on_one(check_cancellation)),
+        Check("an open that is cancelled", _cancelled_open),
+        Check("kept after reopening", _kept_after_reopening, needs_persistence=True),
+        Check("two backends at once", _two_at_once, needs_persistence=True),
+    )
+
+
+CHECKS: Final = checks()
+"""All checks at their full size."""

