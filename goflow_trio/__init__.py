@@ -36,6 +36,7 @@ from goflow_trio.operators import (
     Sleep,
     WaitFor,
 )
+from goflow_trio.web.guard.settings import Security
 
 __version__ = "0.1.0"
 
@@ -63,6 +64,7 @@ __all__ = [
     "OutputSlice",
     "Post",
     "Request",
+    "Security",
     "Skip",
     "Sleep",
     "State",

@@ -13,9 +13,12 @@ from goflow_trio.actors.groups import only_error
 from goflow_trio.errors import DefinitionError, EngineClosed, UsageError
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.stores import Backend, check_store_url
+from goflow_trio.web.guard.settings import Security
 
 if TYPE_CHECKING:
     from quart_trio import QuartTrio
+
+    from goflow_trio.web.guard import Guard
 
 Middleware = Callable[[Any], Any]
 
@@ -30,8 +33,8 @@ class Goflow:
         show_examples: whether Goflow's two example jobs are added.
         with_seconds: kept for Goflow's programs: a schedule of 6 fields has seconds first, one of 5 has none,
             and both are understood. Only an explicit False refuses 6 fields.
-
         takeover: take the store from another server that holds it, once that one's lease has run out.
+        security: who may reach the server, and how: tokens, host names, TLS. By default this machine only.
 
     Raises:
         UsageError: the store's URL is wrong.
@@ -46,6 +49,7 @@ class Goflow:
         show_examples: bool = False,
         with_seconds: bool | None = None,
         takeover: bool = False,
+        security: Security | None = None,
     ) -> None:
         check_store_url(store)
         self.store = store
@@ -53,10 +57,12 @@ class Goflow:
         self.dashboard = dashboard
         self.streaming = streaming
         self.with_seconds = with_seconds
+        self.security = security or Security()
         self.jobs: dict[str, Job] = {}
         self._middleware: list[Middleware] = []
         self._engine: Engine | None = None
         self._app: QuartTrio | None = None
+        self._guard: Guard | None = None
         if show_examples:
             from goflow_trio.examples import EXAMPLE_JOBS  # noqa: PLC0415  # only who asks for them
 
@@ -86,20 +92,31 @@ class Goflow:
         return job
 
     def use(self, middleware: Middleware) -> None:
-        """Wrap the ASGI app: `middleware(app)` returns the app that is served instead. The last one is outermost."""
+        """Wrap the ASGI app: `middleware(app)` returns the app that is served instead. The last one is outermost.
+
+        All of them are behind the guard: what they answer, too, needs a token where there are tokens.
+        """
         if not callable(middleware):
             raise UsageError(f"use takes a callable(app) that returns an app, got {middleware!r}")
         self._middleware.append(middleware)
 
     @property
     def app(self) -> QuartTrio:
-        """The Quart-Trio app, for a program that serves it itself; it answers while `engine` is open."""
+        """The Quart-Trio app, for a program that serves it itself; it answers while `engine` is open.
+
+        Raises:
+            UsageError: the token file cannot be used.
+        """
         if self._app is None:
             from goflow_trio.web.app import create_app  # noqa: PLC0415  # the web stack costs a second to import
+            from goflow_trio.web.guard import Guard  # noqa: PLC0415
 
-            self._app = create_app(self._running, dashboard=self.dashboard)
+            app = create_app(self._running, dashboard=self.dashboard)
             for middleware in self._middleware:
-                self._app.asgi_app = middleware(self._app.asgi_app)  # type: ignore[method-assign]
+                app.asgi_app = middleware(app.asgi_app)  # type: ignore[method-assign]
+            self._guard = Guard(app.asgi_app, self.security)
+            app.asgi_app = self._guard  # type: ignore[method-assign,assignment]
+            self._app = app
         return self._app
 
     def _running(self) -> Engine:
@@ -120,6 +137,7 @@ class Goflow:
         bind: str = "127.0.0.1:8181",
         *,
         grace: float = 10.0,
+        insecure: bool = False,
         task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Run the engine and the server until cancelled.
@@ -127,39 +145,53 @@ class Goflow:
         Args:
             bind: `"host:port"`; `":8181"` listens on all interfaces, port 0 picks a free one.
             grace: seconds that running tasks get at the end.
+            insecure: whether it may listen where others reach it though there are no tokens.
             task_status: started with the URLs it answers on, so `await nursery.start(gf.serve)` returns them.
 
         Raises:
-            UsageError: the address cannot be used; the store was not touched.
+            UsageError: the address, the token file or the certificate cannot be used, or others could reach it
+                without a token; the store was not touched.
             StoreError: the store cannot be used.
         """
-        await self._serve(bind, grace, trio.Event(), task_status)
+        await self._serve(bind, grace, insecure, trio.Event(), task_status)
 
     async def _serve(
-        self, bind: str, grace: float, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
+        self, bind: str, grace: float, insecure: bool, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
     ) -> None:
         from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415  # see app
 
-        with listen(bind) as sockets:  # before the store is touched
+        tls = self.security.tls()
+        exposed = insecure or self.security.token_file is not None
+        with listen(bind, exposed=exposed) as listener:  # before the store is touched
+            app = self.app
+            assert self._guard is not None
             async with self.engine(grace=grace):
-                await serve_app(self.app, sockets, shutdown=shutdown, task_status=task_status)
+                await serve_app(
+                    app, listener, shutdown=shutdown, at_end=self._guard.end_streams, tls=tls, task_status=task_status
+                )
 
     def run(
-        self, bind: str = "127.0.0.1:8181", *, grace: float = 10.0, announce: Callable[[str], None] = print
+        self,
+        bind: str = "127.0.0.1:8181",
+        *,
+        grace: float = 10.0,
+        insecure: bool = False,
+        announce: Callable[[str], None] = print,
     ) -> None:
         """Serve until SIGINT or SIGTERM, then end within `grace`; a second signal ends at once. Blocks.
 
         Args:
             bind: see `serve`.
             grace: see `serve`.
+            insecure: see `serve`.
             announce: told where it listens and what its store keeps.
         """
         try:
-            trio.run(self._run, bind, grace, announce)
+            trio.run(self._run, bind, grace, insecure, announce)
         except BaseExceptionGroup as group:
             raise only_error(group) from None
 
-    async def _run(self, bind: str, grace: float, announce: Callable[[str], None]) -> None:
+    async def _run(self, bind: str, grace: float, insecure: bool, announce: Callable[[str], None]) -> None:
         shutdown = trio.Event()
         async with trio.open_nursery() as nursery:
             with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -170,24 +202,17 @@ class Goflow:
                             nursery.cancel_scope.cancel()
                         shutdown.set()
 
+                async def serve_then_stop(task_status: trio.TaskStatus[list[str]]) -> None:
+                    await self._serve(bind, grace, insecure, shutdown, task_status)
+                    nursery.cancel_scope.cancel()
+
                 nursery.start_soon(watch)
-                urls = await nursery.start(self._serve_then_stop, bind, grace, shutdown, nursery.cancel_scope)
+                urls = await nursery.start(serve_then_stop)
                 engine = self._running()
                 engine.store.listens_at(urls[0])
                 announce(f"goflow-trio serves {len(self.jobs)} jobs on {', '.join(urls)}")
                 announce(f"store {_shown(self.store)}: {engine.store.backend.durability}")
                 await trio.sleep_forever()
-
-    async def _serve_then_stop(
-        self,
-        bind: str,
-        grace: float,
-        shutdown: trio.Event,
-        scope: trio.CancelScope,
-        task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
-    ) -> None:
-        await self._serve(bind, grace, shutdown, task_status)
-        scope.cancel()
 
 
 class _Running:

@@ -552,31 +552,41 @@ class Engine:
         active = self.store.ledger.schedule(job).active
         return definition.active if active is None else active
 
-    async def toggle(self, job: str) -> bool:
+    async def toggle(self, job: str, *, by: str = "") -> bool:
         """Switch a job's schedule on or off, durably; return the new state.
 
+        Args:
+            job: the job's name.
+            by: who wants it; kept in the event.
+
         Raises:
             UnknownJob: no such job.
             UsageError: it has no schedule.
         """
-        return await self.set_active(job, active=not self.is_active(job))
+        return await self.set_active(job, active=not self.is_active(job), by=by)
 
-    async def set_active(self, job: str, *, active: bool) -> bool:
+    async def set_active(self, job: str, *, active: bool, by: str = "") -> bool:
         """Switch a job's schedule, durably; return the new state. Switched on, it begins with the next instant.
 
+        Args:
+            job: the job's name.
+            active: on or off.
+            by: who wants it; kept in the event.
+
         Raises:
             UnknownJob: no such job.
             UsageError: it has no schedule.
         """
-        await (self.resume(job) if active else self.pause(job))
+        await (self.resume(job, by=by) if active else self.pause(job, by=by))
         return active
 
-    async def pause(self, job: str, until: datetime | None = None) -> None:
+    async def pause(self, job: str, until: datetime | None = None, *, by: str = "") -> None:
         """Switch a job's schedule off, durably. What it would have run meanwhile is nobody's debt.
 
         Args:
             job: the job's name.
             until: when it goes on by itself (aware), whether or not this engine runs all the time; None is never.
+            by: who wants it; kept in the event.
 
         Raises:
             UnknownJob: no such job.
@@ -585,16 +595,17 @@ class Engine:
         self._check_schedule(job)
         if until is not None and in_utc(until) <= self.now():
             raise UsageError(f"job {job!r}: a pause until {until.isoformat()} is over already; give a later instant")
-        event = ScheduleToggled(self.now(), job, active=False, until=None if until is None else in_utc(until))
+        event = ScheduleToggled(self.now(), job, active=False, until=None if until is None else in_utc(until), by=by)
         await self._write_promptly(event)
         self._scheduler.wake(job)
 
-    async def resume(self, job: str, *, catch_up: bool = False) -> None:
+    async def resume(self, job: str, *, catch_up: bool = False, by: str = "") -> None:
         """Switch a job's schedule on, durably. It begins with the next instant.
 
         Args:
             job: the job's name.
             catch_up: instants that passed while it was off are misfires, for the job's policy to see to.
+            by: who wants it; kept in the event.
 
         Raises:
             UnknownJob: no such job.
@@ -604,7 +615,7 @@ class Engine:
         timeline = self.timeline(job)
         owed = catch_up or self.is_active(job)  # switched on twice, it owes what it owed
         since = (timeline.position(self.now()) if owed else None) or self.now()
-        await self._write_promptly(ScheduleToggled(self.now(), job, active=True, since=since))
+        await self._write_promptly(ScheduleToggled(self.now(), job, active=True, since=since, by=by))
         self._scheduler.wake(job)
 
     async def _write_promptly(self, event: Event) -> None:

@@ -1,8 +1,11 @@
-"""`goflow-trio serve`: the server."""
+"""`goflow-trio serve`: the server, and `goflow-trio token`: a new token for it."""
 
 from __future__ import annotations
 
-import ipaddress
+import logging
+import os
+import secrets
+import sys
 
 import click
 
@@ -10,39 +13,66 @@ from goflow_trio.cli.options import takeover_option
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import UsageError
 from goflow_trio.goflow import Goflow
+from goflow_trio.web.guard.settings import Security
+from goflow_trio.web.guard.tokens import Role, digest, parse
+
+_TOKEN_BYTES = 32
 
 
 @click.command()
 @click.argument("targets", nargs=-1, metavar="[TARGET]...")
-@click.option(
-    "--store", envvar="GOFLOW_STORE", default="sqlite:///goflow.db", show_default=True, help="URL of the store."
-)
-@click.option("--host", envvar="GOFLOW_HOST", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--store", default="sqlite:///goflow.db", show_default=True, help="URL of the store.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
-    envvar="GOFLOW_PORT",
     type=click.IntRange(0, 65535),
     default=8181,
     show_default=True,
     help="Port to listen on; 0 picks a free one.",
 )
-@click.option("--examples", envvar="GOFLOW_EXAMPLES", is_flag=True, help="Add the two example jobs.")
+@click.option("--examples", is_flag=True, help="Add the two example jobs.")
 @click.option(
     "--with-seconds",
-    envvar="GOFLOW_WITH_SECONDS",
     is_flag=True,
     help="Kept for Goflow's users: schedules with a field for seconds are always understood.",
 )
-@click.option("--no-dashboard", envvar="GOFLOW_NO_DASHBOARD", is_flag=True, help="Serve the API only.")
+@click.option("--no-dashboard", is_flag=True, help="Serve the API only.")
 @click.option(
     "--grace",
-    envvar="GOFLOW_GRACE",
     type=click.FloatRange(0),
     default=10,
     show_default=True,
     help="Seconds that running tasks get at the end.",
 )
 @takeover_option
+@click.option("--token-file", metavar="FILE", help="File of tokens; then nothing is answered without one.")
+@click.option("--insecure", is_flag=True, help="Listen where others reach it, though there are no tokens.")
+@click.option(
+    "--allowed-host",
+    "allowed_hosts",
+    envvar="GOFLOW_ALLOWED_HOST",
+    multiple=True,
+    metavar="NAME",
+    help="A name it may be called by, besides localhost and its own address; * for any. May be repeated.",
+)
+@click.option(
+    "--cors-origin",
+    "cors_origins",
+    envvar="GOFLOW_CORS_ORIGIN",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Origin of web pages that may call it with a token. May be repeated.",
+)
+@click.option(
+    "--forwarded-allow-ips",
+    multiple=True,
+    metavar="ADDRESS",
+    help="A reverse proxy whose X-Forwarded headers are believed: address or network. May be repeated.",
+)
+@click.option("--root-path", default="", metavar="PATH", help="Path a reverse proxy puts it under, such as /goflow.")
+@click.option("--certfile", metavar="FILE", help="Certificate and its chain in PEM: speak TLS.")
+@click.option("--keyfile", metavar="FILE", help="Key of the certificate in PEM.")
+@click.option("--audit-file", metavar="FILE", help="Append who did what to this file, not to standard error.")
 def serve(
     targets: tuple[str, ...],
     store: str,
@@ -53,30 +83,83 @@ def serve(
     no_dashboard: bool,
     grace: float,
     takeover: bool,
+    token_file: str | None,
+    insecure: bool,
+    allowed_hosts: tuple[str, ...],
+    cors_origins: tuple[str, ...],
+    forwarded_allow_ips: tuple[str, ...],
+    root_path: str,
+    certfile: str | None,
+    keyfile: str | None,
+    audit_file: str | None,
 ) -> None:
     """Run jobs on their schedules and serve the API and the dashboard.
 
     TARGET is file.py or package.module: its list `jobs`, else every Job and every function annotated `-> Job` in
     it; TARGET:name names one. SIGTERM or Ctrl-C ends it within the grace, a second one at once.
+
+    It listens on this machine only; elsewhere it wants a --token-file, or --insecure.
     """
     if not targets and not examples:
         raise UsageError("nothing to serve: name a file with jobs, or use --examples")
+    security = Security(
+        token_file=token_file,
+        allowed_hosts=allowed_hosts,
+        cors_origins=cors_origins,
+        forwarded_allow_ips=forwarded_allow_ips,
+        root_path=root_path,
+        certfile=certfile,
+        keyfile=keyfile,
+    )
     goflow = Goflow(
-        store, dashboard=not no_dashboard, show_examples=examples, with_seconds=with_seconds or None, takeover=takeover
+        store,
+        dashboard=not no_dashboard,
+        show_examples=examples,
+        with_seconds=with_seconds or None,
+        security=security,
+        takeover=takeover,
     )
     for job in load_jobs(targets):
         goflow.add_job(job)
-    if not _is_loopback(host):
-        click.echo(
-            f"warning: {host} can be reached by others, and there is no authentication: who reaches it can run jobs",
-            err=True,
-        )
+    if token_file is not None or audit_file is not None:
+        _log_audit(audit_file)
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    goflow.run(bind, grace=grace, announce=click.echo)
+    goflow.run(bind, grace=grace, insecure=insecure, announce=click.echo)
 
 
-def _is_loopback(host: str) -> bool:
+def _log_audit(path: str | None) -> None:
+    """Write who did what to a file, or to standard error."""
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        handler = logging.StreamHandler(sys.stderr) if path is None else logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"the audit file {path} cannot be written: {error.strerror}") from None
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    audit = logging.getLogger("goflow_trio.audit")
+    audit.addHandler(handler)
+    audit.setLevel(logging.INFO)
+    audit.propagate = False
+
+
+@click.command()
+@click.option("--role", type=click.Choice(list(Role)), default=Role.OPERATE, show_default=True, help="What it may do.")
+@click.option("--name", required=True, help="Whom it is for; the audit log tells it by this name.")
+@click.option("--expires", default="", metavar="ISO", help="The instant from which on it is worth nothing.")
+@click.option("--file", "path", metavar="FILE", envvar="GOFLOW_TOKEN_FILE", help="Append it to this token file.")
+def token(role: str, name: str, expires: str, path: str | None) -> None:
+    """Make a token and print it. What belongs into a token file is its hash, which is printed or appended."""
+    made = secrets.token_urlsafe(_TOKEN_BYTES)
+    line = f"{role} sha256:{digest(made).hex()} {name} {expires}".rstrip()
+    _, mistakes = parse(line)
+    if mistakes or len(name.split()) != 1:
+        raise UsageError(f"a name is one word, an expiry such as 2027-01-31; got {name!r} and {expires!r}")
+    if path is None:
+        click.echo(f"line for the token file: {line}", err=True)
+    else:
+        try:
+            opened = os.open(path, os.O_APPEND | os.O_CREAT | os.O_RDWR, 0o600)
+            with os.fdopen(opened, "r+", encoding="utf-8") as file:
+                kept = file.read()
+                file.write(line + "\n" if not kept or kept.endswith("\n") else f"\n{line}\n")
+        except OSError as error:
+            raise UsageError(f"the token file {path} cannot be written: {error.strerror}") from None
+    click.echo(made)

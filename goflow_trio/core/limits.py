@@ -138,3 +138,47 @@ MISSED_INSTANTS: Final = 100
 
 QUEUED_EXECUTIONS: Final = 100
 """Executions of one job that wait with `overlap="queue"`; what is due beyond them is recorded as missed."""
+
+# The network ---------------------------------------------------------------------------------------
+
+CONNECTIONS: Final = 4_000
+"""Connections open at once; a further one is answered 503. Never more than the process may open files."""
+
+CONNECTIONS_PER_ADDRESS: Final = 256
+"""Connections of one address; loopback is left out, because a reverse proxy on the same machine is one address."""
+
+IDLE_SECONDS: Final = 15.0
+"""How long a connection may stay without a request."""
+
+HEADER_SECONDS: Final = 5.0
+"""How long the first line and the headers of a request may take, from their first byte."""
+
+BODY_SECONDS: Final = 10.0
+"""How long the body of a request may take."""
+
+SEND_SECONDS: Final = 20.0
+"""How long a reader may take nothing of what is sent to it."""
+
+URL_BYTES: Final = 8 * 1024
+"""Longest path and query of a request."""
+
+HEADER_BYTES: Final = 16 * 1024
+"""Size of all headers of a request together."""
+
+HEADERS: Final = 100
+"""Headers one request may have."""
+
+MESSAGE_BYTES: Final = 64 * 1024
+"""Largest WebSocket message a client may send."""
+
+SESSIONS: Final = 1_000
+"""Browsers signed in at once; the oldest is signed out for a further one."""
+
+SESSION_SECONDS: Final = 12 * 3600.0
+"""How long a browser stays signed in."""
+
+WRONG_TOKENS: Final = 50
+"""Wrong tokens an address may show in a burst before it is told to wait; it gets one more each second."""
+
+REVOKED_SECONDS: Final = 5.0
+"""How often open streams are checked for tokens that were revoked or have expired."""

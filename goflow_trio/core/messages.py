@@ -355,6 +355,7 @@ class ScheduleToggled(Event):
     until: datetime | None = None
     since: datetime | None = None
     reason: str = ""
+    by: str = ""
 
 
 @define

@@ -29,7 +29,7 @@ async def health(engine: Engine) -> shapes.Health:
     return shapes.Health(found.state, found.causes[0].detail, causes)
 
 
-@routes.get("/api/ready", role="open", also={503: shapes.Ready})
+@routes.get("/api/ready", also={503: shapes.Ready})
 async def ready(engine: Engine) -> Answer | shapes.Ready:
     """Whether the server takes work at the moment; 503 while it does not."""
     found = engine.health()

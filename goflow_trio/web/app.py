@@ -28,6 +28,8 @@ from goflow_trio.errors import (
 )
 from goflow_trio.web import api, docs, executions, metrics, stream, tasks
 from goflow_trio.web.answering import problem, respond
+from goflow_trio.web.guard import routes as sessions
+from goflow_trio.web.guard.rules import Refused
 from goflow_trio.web.names import NameConverter, keep_slashes, quoted
 from goflow_trio.web.pages import make_pages
 from goflow_trio.web.reading import UnsupportedBody
@@ -35,7 +37,15 @@ from goflow_trio.web.routes import Routes, bind
 
 logger = logging.getLogger("goflow_trio.web")
 
-ROUTES: tuple[Routes, ...] = (api.routes, executions.routes, tasks.routes, stream.routes, metrics.routes, docs.routes)
+ROUTES: tuple[Routes, ...] = (
+    api.routes,
+    executions.routes,
+    tasks.routes,
+    stream.routes,
+    sessions.routes,
+    metrics.routes,
+    docs.routes,
+)
 """All declared routes."""
 
 STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
@@ -62,7 +72,7 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
     """
     app = QuartTrio("goflow_trio", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = limits.BODY_BYTES
-    app.config["BODY_TIMEOUT"] = 10
+    app.config["BODY_TIMEOUT"] = limits.BODY_SECONDS
     app.config["RESPONSE_TIMEOUT"] = None  # a stream is a response that takes as long as it is read
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.converters["name"] = NameConverter
@@ -70,9 +80,11 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
     app.extensions["goflow_trio.routes"] = ROUTES
     bind(app, ROUTES, engine, respond)
     app.asgi_app = keep_slashes(app.asgi_app)  # type: ignore[method-assign]
+    app.register_blueprint(sessions.make_sign_in())
     if dashboard:
         app.register_blueprint(make_pages(engine))
     app.register_error_handler(GoflowError, _answer_error)
+    app.register_error_handler(Refused, _answer_refusal)
     app.register_error_handler(HTTPException, _answer_http_error)
     app.register_error_handler(Exception, _answer_bug)
     return app
@@ -82,6 +94,10 @@ async def _answer_error(error: GoflowError) -> Response:
     status = next(status for kind, status in STATUS if isinstance(error, kind))
     headers = {"Retry-After": "1"} if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else {}
     return problem(status, str(error), headers)
+
+
+async def _answer_refusal(refused: Refused) -> Response:
+    return problem(refused.status, refused.detail, dict(refused.headers))
 
 
 async def _answer_http_error(error: HTTPException) -> Any:

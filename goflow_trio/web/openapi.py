@@ -12,6 +12,7 @@ from typing import Any, Union, get_args, get_origin
 import msgspec
 
 from goflow_trio.web.answering import PROBLEM
+from goflow_trio.web.guard.sessions import COOKIE
 from goflow_trio.web.routes import EVENT_STREAM, JSON, Route, Routes
 from goflow_trio.web.shapes import FeedEvent, Problem
 
@@ -19,10 +20,13 @@ COMMON: dict[int, str] = {
     400: "The request does not fit this description; nothing was done.",
     401: "A token is needed, and none or a wrong one was given.",
     403: "The token does not allow this, or the request comes from another site.",
+    408: "The body took too long.",
     413: "The body is too large.",
+    414: "The URL is too long.",
     415: "The body is no JSON.",
     421: "The Host header names another server.",
     429: "A limit is reached; try again after `Retry-After` seconds.",
+    431: "The headers are too large.",
     503: "The store or the server does not take this at the moment; try again after `Retry-After` seconds.",
 }
 """What any route may answer, if it reads what the status is about."""
@@ -33,7 +37,7 @@ _FURTHER: dict[int, str] = {
     416: "Nothing is kept in that range.",
     422: "It was understood and is refused; nothing was done.",
 }
-_NEEDS_BODY = {413, 415}
+_NEEDS_BODY = {408, 413, 415}
 _REF = "#/components/schemas/{name}"
 
 
@@ -60,7 +64,10 @@ def describe(groups: Sequence[Routes]) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "responses": {HTTPStatus(status).name: _problem(text) for status, text in (COMMON | _FURTHER).items()},
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+            },
         },
     }
 
@@ -94,7 +101,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             *_parameters(route.headers, "header", schemas),
         ],
         "responses": _responses(route),
-        "security": [] if route.role == "open" else [{}, {"token": []}],
+        "security": [] if route.role == "open" else [{}, {"token": []}, {"session": []}],
         "x-role": route.role,
     }
     if route.method == "WEBSOCKET":
