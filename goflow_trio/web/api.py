@@ -74,9 +74,9 @@ class Pause(Struct, forbid_unknown_fields=True):
 
 
 @routes.post("/api/jobs/{job}/pause", errors=[404])
-async def pause(engine: Engine, job: str, body: Pause | None) -> shapes.Schedule:
+async def pause(engine: Engine, caller: str, job: str, body: Pause | None) -> shapes.Schedule:
     """Switch a job's schedule off, for a while or for good. Doing so twice is as once."""
-    await engine.pause(job, (body or Pause()).until)
+    await engine.pause(job, (body or Pause()).until, by=caller)
     return _schedule(engine, job)
 
 
@@ -89,9 +89,9 @@ class Resumption(Struct, forbid_unknown_fields=True, rename="camel"):
 
 
 @routes.post("/api/jobs/{job}/resume", errors=[404])
-async def resume(engine: Engine, job: str, body: Resumption | None) -> shapes.Schedule:
+async def resume(engine: Engine, caller: str, job: str, body: Resumption | None) -> shapes.Schedule:
     """Switch a job's schedule on. Doing so twice is as once."""
-    await engine.resume(job, catch_up=(body or Resumption()).catch_up)
+    await engine.resume(job, catch_up=(body or Resumption()).catch_up, by=caller)
     return _schedule(engine, job)
 
 
@@ -141,9 +141,9 @@ async def submit(
 
 
 @routes.post("/api/jobs/{job}/toggle", also={404: shapes.Toggled})
-async def toggle(engine: Engine, job: str) -> Answer | shapes.Toggled:
+async def toggle(engine: Engine, caller: str, job: str) -> Answer | shapes.Toggled:
     """Switch a job's schedule on or off; remembered across restarts."""
     try:
-        return shapes.Toggled(job, success=True, active=await engine.toggle(job))
+        return shapes.Toggled(job, success=True, active=await engine.toggle(job, by=caller))
     except UnknownJob:
         return Answer(shapes.Toggled(job, success=False, active=False), 404)

@@ -105,7 +105,7 @@ async def retry(engine: Engine, caller: str, execution: str, body: RetryWish | N
 
 
 @routes.post("/api/executions/{execution}/cancel", errors=[404])
-async def cancel(engine: Engine, execution: str) -> shapes.Receipt:
+async def cancel(engine: Engine, caller: str, execution: str) -> shapes.Receipt:
     """End an execution. Answers when nothing of it is left running."""
-    receipt = await engine.cancel(execution, "cancelled over the API")
+    receipt = await engine.cancel(execution, f"cancelled by {caller}" if caller else "cancelled over the API")
     return shapes.Receipt(receipt.tasks, round(receipt.seconds, 6))

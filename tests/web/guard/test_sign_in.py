@@ -152,5 +152,5 @@ def test_secrets_appear_nowhere(tmp_path):
             timeout=60,
             check=False,
         )
-        assert done.returncode in {1, 2}
+        assert done.returncode
         assert canaries["url"] not in done.stdout + done.stderr
