@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -33,6 +33,8 @@ class Goflow:
         show_examples: whether Goflow's two example jobs are added.
         with_seconds: kept for Goflow's programs: a schedule of 6 fields has seconds first, one of 5 has none,
             and both are understood. Only an explicit False refuses 6 fields.
+        max_active_tasks: how many tasks run at once, see `open_engine`.
+        pools: slots of named pools, see `open_engine`.
         takeover: take the store from another server that holds it, once that one's lease has run out.
         security: who may reach the server, and how: tokens, host names, TLS. By default this machine only.
 
@@ -50,6 +52,8 @@ class Goflow:
         with_seconds: bool | None = None,
         takeover: bool = False,
         security: Security | None = None,
+        max_active_tasks: int | None = None,
+        pools: Mapping[str, int] | None = None,
     ) -> None:
         check_store_url(store)
         self.store = store
@@ -58,6 +62,8 @@ class Goflow:
         self.streaming = streaming
         self.with_seconds = with_seconds
         self.security = security or Security()
+        self.max_active_tasks = max_active_tasks
+        self.pools = dict(pools or {})
         self.jobs: dict[str, Job] = {}
         self._middleware: list[Middleware] = []
         self._engine: Engine | None = None
@@ -220,7 +226,14 @@ class _Running:
 
     def __init__(self, goflow: Goflow, grace: float) -> None:
         self._goflow = goflow
-        self._context = open_engine(goflow.store, goflow.jobs.values(), grace=grace, takeover=goflow.takeover)
+        self._context = open_engine(
+            goflow.store,
+            goflow.jobs.values(),
+            max_active_tasks=goflow.max_active_tasks,
+            pools=goflow.pools,
+            grace=grace,
+            takeover=goflow.takeover,
+        )
 
     async def __aenter__(self) -> Engine:
         self._goflow._engine = engine = await self._context.__aenter__()  # two halves of one thing

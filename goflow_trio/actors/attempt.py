@@ -34,9 +34,13 @@ from goflow_trio.errors import GoflowError, Skip
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators.base import Prepared, call_operator
 from goflow_trio.operators.flow import chosen_names
+from goflow_trio.operators.toll import Toll, current_toll
 
 TIMEOUT = "timeout"
 """Reason of an attempt that was cut off because its time was up."""
+
+ABANDONED = "abandoned"
+"""Reason of an attempt that was cut off, or cancelled, while its thread goes on: threads cannot be stopped."""
 
 
 @frozen
@@ -47,9 +51,10 @@ class Assignment:
         work: the operator, looked at.
         context: what the operator sees.
         scope: cancel it to end the attempt.
-        timeout: seconds the attempt may take, for the message; None is no limit of its own.
+        too_long: what to say when the time of `scope` is up.
         limiter: counts the threads of synchronous work.
         output: takes what the work prints; closed here.
+        toll: counts what of the execution was ended, or could not be.
         when: the condition to ask before, looked at; None if there is none.
         is_branch: whether the result says which tasks are to run.
         expands: whether the work gives the items that the task is mapped over.
@@ -58,9 +63,10 @@ class Assignment:
     work: Prepared
     context: TaskContext
     scope: trio.CancelScope
-    timeout: float | None
+    too_long: str
     limiter: trio.CapacityLimiter
     output: AttemptOutput
+    toll: Toll
     when: Prepared | None = None
     is_branch: bool = False
     expands: bool = False
@@ -76,17 +82,20 @@ async def run_attempt(
         report: takes the outcome.
         keep_result: takes the result as it is, for the tasks downstream.
     """
+    toll = Toll(strays=assignment.toll.strays)
+    current_output.set(assignment.output)  # for this trio task alone, and what it starts
+    current_toll.set(toll)
     try:
-        outcome = await _outcome(assignment, keep_result)
+        outcome = await _outcome(assignment, keep_result, toll)
     finally:
         assignment.output.close()
+        assignment.toll.add(toll)
     report(outcome)
 
 
-async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], None]) -> Report:
+async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], None], toll: Toll) -> Report:
     task, attempt = assignment.context.task, assignment.context.attempt
     scope = assignment.scope
-    current_output.set(assignment.output)  # for this trio task alone, and what it starts
     try:
         with scope:
             return await _work(assignment, keep_result)
@@ -100,11 +109,13 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
         failure = describe_error(error)
         assignment.output.write(_last_words(error, failure), "error")
         return AttemptFailed(task, attempt, failure)
+    abandoned = "; its thread cannot be stopped and goes on" if toll.threads else ""
     if trio.current_time() >= scope.deadline:
-        message = f"it took longer than {assignment.timeout:g} s" if assignment.timeout else "its time was up"
+        message = assignment.too_long + abandoned
         assignment.output.write(f"TimeoutError: {message}\n", "error")
-        return AttemptFailed(task, attempt, TaskError("TimeoutError", message), TIMEOUT)
-    return AttemptCancelled(task, attempt)
+        cut = TaskError("TimeoutError", message)
+        return AttemptFailed(task, attempt, cut, ABANDONED if abandoned else TIMEOUT)
+    return AttemptCancelled(task, attempt, ABANDONED if abandoned else "")
 
 
 async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None]) -> Report:

@@ -15,25 +15,34 @@ from types import MappingProxyType
 from typing import Any
 
 import trio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
+from goflow_trio.actors.gate import Account, Gate
 from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.health import Health
 from goflow_trio.actors.logs import task_logging
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
-from goflow_trio.actors.store import Store, open_store, unfinished
+from goflow_trio.actors.store import open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
+from goflow_trio.actors.waiting import Waiting, waiting_tasks
 from goflow_trio.core import limits
 from goflow_trio.core.ending import end_broken
 from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
-from goflow_trio.core.messages import CancelRequested, Decided, Event, ScheduleStarted, ScheduleToggled
+from goflow_trio.core.messages import (
+    CancelRequested,
+    Decided,
+    Event,
+    ScheduleStarted,
+    ScheduleToggled,
+    TaskCancelRequested,
+)
 from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.plan import Plan, plan_job, plan_shape
 from goflow_trio.core.record import ExecutionRecord
@@ -53,6 +62,7 @@ from goflow_trio.errors import (
     WrongState,
 )
 from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.operators import processes
 from goflow_trio.schedules import in_utc, upcoming
 from goflow_trio.stores import Backend, open_backend
 
@@ -67,11 +77,17 @@ class CancelReceipt:
 
     Args:
         tasks: tasks that were ended, or will now never start.
+        processes: processes that were running and were ended.
+        killed: how many of them had to be killed, as they did not end when told to.
+        threads_abandoned: threads that cannot be stopped and still run; what they return is dropped.
         seconds: how long that took.
     """
 
-    tasks: int
-    seconds: float
+    tasks: int = 0
+    processes: int = 0
+    killed: int = 0
+    threads_abandoned: int = 0
+    seconds: float = 0.0
 
 
 class Execution:
@@ -108,18 +124,39 @@ class Execution:
             raise EngineClosed(f"the engine ended before execution {self.id}; it is resumed when the store is opened")
         return self.record
 
-    async def cancel(self, reason: str = "", *, force: bool = False) -> CancelReceipt:
+    async def cancel(self, reason: str = "", *, force: bool = False, task: str | None = None) -> CancelReceipt:
         """End it: running tasks are cancelled, clean-up tasks (`allDone`) run; returns when nothing is left.
 
         Args:
             reason: kept in the record.
             force: end clean-up tasks too.
+            task: end this task only, or keep it from starting. What comes after it follows its trigger rule.
+
+        Raises:
+            UnknownTask: it has no such task.
+            EngineClosed: the engine ended before that.
         """
         begun = trio.current_time()
-        before = _cancelled(self.record)
-        self._supervisor.send(CancelRequested(reason or "cancelled", force))
-        record = await self.wait()
-        return CancelReceipt(_cancelled(record) - before, trio.current_time() - begun)
+        before, toll = _cancelled(self.record), evolve(self._supervisor.toll)
+        if task is None:
+            self._supervisor.send(CancelRequested(reason or "cancelled", force))
+            record = await self.wait()
+        else:
+            if task not in self.record.tasks:
+                raise UnknownTask(f"execution {self.id} of job {self.job!r} has no task {task!r}")
+            self._supervisor.send(TaskCancelRequested(task, reason or "cancelled"))
+            await self._supervisor.until_over(task)
+            record = self.record
+            if not record.tasks[task].state.is_final:
+                raise EngineClosed(f"the engine ended before task {task!r} of execution {self.id} was cancelled")
+        now = self._supervisor.toll
+        return CancelReceipt(
+            _cancelled(record) - before,
+            now.processes - toll.processes,
+            now.killed - toll.killed,
+            now.threads - toll.threads,
+            trio.current_time() - begun,
+        )
 
     def __repr__(self) -> str:
         return f"<Execution {self.id} of {self.job!r}>"
@@ -133,20 +170,18 @@ class Engine:
         store: what is durable; for reading.
     """
 
-    def __init__(
-        self, store: Store, environment: Environment, outputs: Outputs, jobs: Mapping[str, Job], nursery: trio.Nursery
-    ) -> None:
+    def __init__(self, world: Surroundings, gate: Gate, jobs: Mapping[str, Job], nursery: trio.Nursery) -> None:
         self.jobs = MappingProxyType(dict(jobs))
-        self.store = store
-        self._environment = environment
+        self.store = world.store
+        self._environment = world.environment
         self._nursery = nursery
         self._plans = {name: plan_job(job) for name, job in jobs.items()}
-        self._world = Surroundings(store, environment, trio.CapacityLimiter(limits.OPERATOR_THREADS), outputs)
+        self._world = world
         self._executions: dict[str, Execution] = {}
         self._unfinished: Counter[str] = Counter()  # executions by job
-        self._admission = {name: _admission(job) for name, job in jobs.items()}
+        self._gate = gate
         scheduled = {name: job for name, job in jobs.items() if job.schedule is not None}
-        self._scheduler = Scheduler(scheduled, self, steady=environment.steady)
+        self._scheduler = Scheduler(scheduled, self, steady=world.environment.steady)
         self._closing = False
         for job in jobs.values():
             for task in job:
@@ -162,6 +197,11 @@ class Engine:
     def health(self) -> Health:
         """Return whether work is taken and done as promised, and if not, why."""
         return self.store.health()
+
+    @property
+    def threads_abandoned(self) -> int:
+        """How many threads run whose attempt was cut off or cancelled: a thread cannot be stopped from outside."""
+        return self._world.strays.count
 
     @property
     def seq(self) -> int:
@@ -254,6 +294,14 @@ class Engine:
         if record is None:
             raise UnknownExecution(f"no execution has the id {execution_id!r}")
         return await self._world.outputs.read(record, task, attempt=attempt, offset=offset, limit=limit, tail=tail)
+
+    def waiting(self, execution_id: str) -> list[Waiting]:
+        """Return, for each task of an unfinished execution that does not run, what it waits for and who is in the way.
+
+        Raises:
+            UnknownExecution: none of this id is unfinished here.
+        """
+        return waiting_tasks(self.execution(execution_id)._supervisor)
 
     @asynccontextmanager
     async def subscribe(
@@ -388,25 +436,26 @@ class Engine:
         known = self._executions.get(execution_id)
         if known is not None:  # another submit with the same idempotency key was quicker
             return known
-        machine = ExecutionMachine(self._plans[job.name], execution_id)
+        account = self._gate.account(execution_id, job)
+        machine = ExecutionMachine(self._plans[job.name], execution_id, account.ask)
         step = machine.submit(self.now(), params=params, scheduled_for=scheduled_for, trigger=trigger)
-        return self._supervise(machine, job, params, step)
+        return self._supervise(machine, job, params, step, account)
 
     def _supervise(
-        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], step: Step
+        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], step: Step, account: Account
     ) -> Execution:
-        supervisor = Supervisor(machine, job, params, self._world)
+        supervisor = Supervisor(machine, job, params, account, self._world)
         execution = self._executions[machine.execution] = Execution(self, supervisor)
         self._unfinished[execution.job] += 1
-        admission = self._admission.get(job.name) if job is not None else None
-        self._nursery.start_soon(self._run_supervisor, supervisor, step, admission, name=f"execution {execution.id}")
+        supervisor.admit(step)
+        self._nursery.start_soon(self._run_supervisor, supervisor, name=f"execution {execution.id}")
         return execution
 
-    async def _run_supervisor(self, supervisor: Supervisor, step: Step, admission: trio.Semaphore | None) -> None:
+    async def _run_supervisor(self, supervisor: Supervisor) -> None:
         """Keep a fault of ours in one execution from reaching the others, and from leaving it running for ever."""
         execution_id = supervisor.machine.execution
         try:
-            await supervisor.run(step, admission)
+            await supervisor.run()
         except StoreUnavailable:  # it was withdrawn before it was written
             self.store.ledger.held.pop(execution_id, None)
         except Exception as error:
@@ -427,24 +476,30 @@ class Engine:
         if record is None or not record.state.is_final:
             return None
         machine = ExecutionMachine(plan_shape(record.job, (), None), record.id)
-        supervisor = Supervisor(machine, None, record.params, self._world)
+        supervisor = Supervisor(machine, None, record.params, self._gate.account(record.id, None), self._world)
         supervisor.close()
         execution = Execution(self, supervisor)
         execution._last = record
         return execution
 
-    async def cancel(self, execution_id: str, reason: str = "", *, force: bool = False) -> CancelReceipt:
-        """End an execution by id; one that is over already gives a receipt of nothing.
+    async def cancel(
+        self, execution_id: str, reason: str = "", *, force: bool = False, task: str | None = None
+    ) -> CancelReceipt:
+        """End an execution by id, see `Execution.cancel`; one that is over already gives a receipt of nothing.
 
         Raises:
             UnknownExecution: there is none of this id.
+            UnknownTask: it has no task of this name.
         """
         execution = self._executions.get(execution_id)
         if execution is not None:
-            return await execution.cancel(reason, force=force)
-        if await self.find(execution_id) is None:
+            return await execution.cancel(reason, force=force, task=task)
+        record = await self.find(execution_id)
+        if record is None:
             raise UnknownExecution(f"no execution has the id {execution_id!r}")
-        return CancelReceipt(0, 0.0)
+        if task is not None and task not in record.tasks:
+            raise UnknownTask(f"execution {execution_id} of job {record.job!r} has no task {task!r}")
+        return CancelReceipt()
 
     async def retry(
         self,
@@ -489,9 +544,12 @@ class Engine:
             raise WrongState(f"execution {execution_id} still runs; cancel it, or wait for its end")
         record = self.store.ledger.find(execution_id) or record  # another retry of it may have come and gone
         tasks = tasks_to_rerun(plan, record, start, task, downstream=downstream)
-        machine, step = ExecutionMachine.reopen(plan, record, self.now(), tasks=tasks, by=by, reason=reason)
+        account = self._gate.account(record.id, job)
+        machine, step = ExecutionMachine.reopen(
+            plan, record, self.now(), tasks=tasks, by=by, reason=reason, admit=account.ask
+        )
         self.store.ledger.held[execution_id] = record
-        execution = self._supervise(machine, job, record.params, step)
+        execution = self._supervise(machine, job, record.params, step, account)
         await self._until_durable(execution)
         if self.store.ledger.find(execution_id) is record:
             raise EngineClosed("the engine shut down before the retry was durable; ask for it again")
@@ -699,8 +757,9 @@ class Engine:
             if lost is not None:
                 await self.store.append(end_broken(record, self.now(), f"its record is damaged: {lost}"))
                 continue
-            machine, step = ExecutionMachine.restore(plan, record, self.now())
-            self._supervise(machine, job, record.params, step)
+            account = self._gate.account(record.id, job)
+            machine, step = ExecutionMachine.restore(plan, record, self.now(), account.ask)
+            self._supervise(machine, job, record.params, step, account)
         self._nursery.start_soon(self._scheduler.run, name="scheduler")
 
     async def _plan_of(self, record: ExecutionRecord, job: Job | None) -> Plan:
@@ -729,6 +788,8 @@ async def open_engine(
     store: str | Backend = "memory://",
     jobs: Iterable[JobSource] = (),
     *,
+    max_active_tasks: int | None = None,
+    pools: Mapping[str, int] | None = None,
     grace: float = 0.0,
     environment: Environment | None = None,
     takeover: bool = False,
@@ -742,6 +803,8 @@ async def open_engine(
     Args:
         store: URL or backend object. The engine closes it.
         jobs: jobs, or functions that return one.
+        max_active_tasks: how many tasks of all executions run at once; None is `limits.ACTIVE_TASKS`.
+        pools: slots of named pools, such as `{"db": 3}`; a task takes some by `Task(pool="db", pool_slots=1)`.
         grace: seconds that running tasks get at the end.
         environment: clock and randomness; the machine's own by default.
         takeover: take the store from another engine that holds it, once that one's lease has run out: a machine that
@@ -749,7 +812,7 @@ async def open_engine(
 
     Raises:
         DefinitionError: a job is wrong; the store was not opened.
-        UsageError: the store's URL is wrong.
+        UsageError: the store's URL is wrong, or a number of slots.
         StoreInUse: another engine holds the store.
         StoreFenced: another engine has taken the store over; raised at the end of the block, which is cancelled.
         StoreError: the store cannot be used.
@@ -760,6 +823,7 @@ async def open_engine(
         if job.name in registered:
             raise DefinitionError(f"two jobs are named {job.name!r}; job names are unique in an engine")
         registered[job.name] = job
+    gate = Gate(registered, max_active_tasks, pools)
     world = environment or real_environment()
     backend = await open_backend(store)
     try:
@@ -772,10 +836,11 @@ async def open_engine(
     outputs = Outputs(opened, world)
     try:
         with task_logging():
-            async with trio.open_nursery() as nursery:
+            async with processes.guard(), trio.open_nursery() as nursery:
                 nursery.start_soon(opened.run, name="store")
                 nursery.start_soon(outputs.run, name="outputs")
-                engine = Engine(opened, world, outputs, registered, nursery)
+                surroundings = Surroundings(opened, world, trio.CapacityLimiter(limits.OPERATOR_THREADS), outputs)
+                engine = Engine(surroundings, gate, registered, nursery)
                 await engine._begin()  # opening an engine is this module's business
                 try:
                     yield engine
@@ -794,11 +859,6 @@ async def open_engine(
         raise opened.lost
     if failure is not None:
         raise failure
-
-
-def _admission(job: Job) -> trio.Semaphore | None:
-    most = 1 if job.overlap == "queue" else job.max_active_executions
-    return None if most is None else trio.Semaphore(most)
 
 
 def _merged_params(job: Job, params: Mapping[str, Any] | None) -> dict[str, Any]:

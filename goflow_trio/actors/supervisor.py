@@ -18,6 +18,7 @@ from attrs import define, field, frozen
 
 from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
 from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.gate import Account
 from goflow_trio.actors.mapping import prepare_items
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.store import Store
@@ -29,6 +30,7 @@ from goflow_trio.core.messages import (
     Report,
     RetryDue,
     RunAttempt,
+    SlotGranted,
     WaitForRetry,
 )
 from goflow_trio.core.plan import BRANCH
@@ -38,6 +40,7 @@ from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
 from goflow_trio.operators.base import Prepared, call_operator, prepare
+from goflow_trio.operators.toll import Strays, Toll
 
 logger = logging.getLogger("goflow_trio.supervisor")
 
@@ -60,6 +63,7 @@ class Surroundings:
         environment: the clock.
         threads: counts the threads of synchronous operators.
         outputs: takes what attempts print.
+        strays: counts the threads that nobody waits for any more.
         operators: operators, looked at once, by identity of the task's definition.
     """
 
@@ -67,6 +71,7 @@ class Surroundings:
     environment: Environment
     threads: trio.CapacityLimiter
     outputs: Outputs
+    strays: Strays = field(factory=Strays)
     operators: dict[int, Work] = field(factory=dict)
 
     def prepared(self, task: Task) -> Work:
@@ -86,16 +91,25 @@ class Supervisor:
         machine: what decides; owned by this actor from now on.
         job: the definition, for hooks and the parameters' scope; None if it is gone.
         params: parameters of the execution.
+        account: what it may claim of the engine's limits; the machine asks it too.
         surroundings: what supervisors share.
     """
 
     def __init__(
-        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], surroundings: Surroundings
+        self,
+        machine: ExecutionMachine,
+        job: Job | None,
+        params: Mapping[str, Any],
+        account: Account,
+        surroundings: Surroundings,
     ) -> None:
         self.machine = machine
         self.durable = trio.Event()
         self.finished = trio.Event()
         self.deadline = float("inf")
+        self.toll = Toll(strays=surroundings.strays)
+        self.account = account
+        account.tell = lambda task: self.send(SlotGranted(task))
         self._job = job
         self._params = MappingProxyType(dict(params))
         self._world = surroundings
@@ -103,9 +117,10 @@ class Supervisor:
         self._send, self._inbox = trio.open_memory_channel[Report](float("inf"))
         self._scopes: dict[str, trio.CancelScope] = {}
         self._results: dict[str, Any] = {}
-        self._holds: trio.Semaphore | None = None
         self._turned = trio.Event()
         self._sent = self._received = self._taken = 0
+        self._first = Step()
+        self._admitted = self._restored = False
         self._home = threading.get_ident()
         self._token = trio.lowlevel.current_trio_token()
 
@@ -128,66 +143,70 @@ class Supervisor:
         while self._taken < mine and not self.finished.is_set():
             await self._turned.wait()
 
+    async def until_over(self, task: str) -> None:
+        """Wait until a task is over, nothing of it runs and that is durable; or the actor has ended."""
+        while not self.finished.is_set() and not self.record.tasks[task].state.is_final:
+            await self._turned.wait()
+
     def send(self, report: Report) -> None:
         """Put a report into the inbox; never blocks."""
         self._sent += 1
         self._send.send_nowait(report)
 
-    async def run(self, first: Step, admission: trio.Semaphore | None) -> None:
-        """Live through the execution.
+    def admit(self, first: Step) -> None:
+        """Take the execution's place among those of its job, if there is one, and that of its first tasks.
+
+        Executions are served in the order of these calls; their actors start in any order.
 
         Args:
             first: what submitting or restoring the execution came to.
-            admission: to be held while it runs, where the number of executions at once is bounded.
         """
+        self._restored = self.machine.state is not State.NOTSTARTED
+        self._admitted = self.account.enter(force=self._restored)  # what was running has its place already
+        starts = self._admitted and not self._restored
+        self._first = _joined(first, self.machine.start(self._now())) if starts else first
+
+    async def run(self) -> None:
+        """Live through the execution."""
         machine = self.machine
         try:
-            if machine.state is State.NOTSTARTED:
-                first = await self._be_admitted(first, admission)
-            elif admission is not None:  # restored while it ran: it keeps its place
-                await admission.acquire()
-                self._holds = admission
+            first = self._first if self._admitted else await self._be_admitted(self._first)
             async with trio.open_nursery() as nursery:
                 if self._job is not None and self._job.timeout is not None:
                     nursery.start_soon(self._watch_deadline, self._job.timeout)
                 await self._turn(first, nursery)
                 while not machine.finished:
-                    await self._turn(machine.receive_all(await self._reports(), self._now()), nursery)
+                    reports = await self._reports()
+                    step = machine.receive_all(reports, self._now())
+                    self._give_back_unused(reports, step)
+                    await self._turn(step, nursery)
                 nursery.cancel_scope.cancel()  # only timers can be left
         finally:
-            if self._holds is not None:
-                self._holds.release()
+            self.account.close()
         await self._call_hooks()
 
-    async def _be_admitted(self, submitted: Step, admission: trio.Semaphore | None) -> Step:
-        """Start the machine as soon as the job's bound on executions allows; return what is to be done then."""
-        if admission is None:
-            return _joined(submitted, self.machine.start(self._now()))
-        try:
-            admission.acquire_nowait()
-        except trio.WouldBlock:
-            await self._persist(submitted)
-            return await self._queue_for(admission)
-        self._holds = admission
-        return _joined(submitted, self.machine.start(self._now()))
+    async def _be_admitted(self, submitted: Step) -> Step:
+        """Start the machine as soon as the job's bound on executions allows; return what is to be done then.
 
-    async def _queue_for(self, admission: trio.Semaphore) -> Step:
-        """Wait in the job's queue; a cancel takes the execution out of it."""
-        step = Step()
-        async with trio.open_nursery() as nursery:
+        A cancel takes the execution out of the queue.
+        """
+        step = submitted
+        admitted = False
+        while not admitted and not self.machine.finished:
+            await self._persist(step)
+            self._wake()
+            reports = await self._reports()
+            admitted = SlotGranted("") in reports
+            step = self.machine.receive_all([one for one in reports if one != SlotGranted("")], self._now())
+        return step if self.machine.finished else _joined(step, self.machine.start(self._now()))
 
-            async def listen() -> None:
-                nonlocal step
-                step = self.machine.receive_all(await self._reports(), self._now())
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(listen)
-            await admission.acquire()
-            self._holds = admission
-            nursery.cancel_scope.cancel()
-        if self.machine.finished:
-            return step
-        return _joined(step, self.machine.start(self._now()))
+    def _give_back_unused(self, reports: list[Report], step: Step) -> None:
+        """Release the slots that were granted to what does not run any more."""
+        granted = {report.task for report in reports if isinstance(report, SlotGranted)}
+        if granted:
+            used = {order.task for order in step.instructions if isinstance(order, RunAttempt)}
+            for task in granted - used:
+                self.account.release(task)
 
     def _now(self) -> Any:
         return self._world.environment.now()
@@ -196,8 +215,8 @@ class Supervisor:
         await self._persist(step)
         for instruction in step.instructions:
             match instruction:
-                case RunAttempt(task, attempt, waits):
-                    self._start_attempt(task, attempt, nursery, waits=waits)
+                case RunAttempt():
+                    self._start_attempt(instruction, nursery)
                 case WaitForRetry(task, attempt, seconds):
                     nursery.start_soon(self._wait_for_retry, task, attempt, seconds)
                 case CancelAttempt(task):
@@ -232,14 +251,20 @@ class Supervisor:
                 self._received += len(reports)
                 return reports
 
-    def _start_attempt(self, name: str, attempt: int, nursery: trio.Nursery, *, waits: bool) -> None:
+    def _start_attempt(self, order: RunAttempt, nursery: trio.Nursery) -> None:
+        name, attempt = order.task, order.attempt
         task = self.machine.planned(name).definition
         place = self.record.tasks[name]
         expands = task.over is not None and place.index is None
         scope = self._scopes[name] = trio.CancelScope()
-        waited = self._waited(name) if waits else 0.0
+        waited = self._waited(name) if order.waits else 0.0
+        too_long = ""
         if task.timeout is not None:
             scope.deadline = trio.current_time() + task.timeout - waited
+            too_long = f"it took longer than {task.timeout:g} s"
+        if order.seconds is not None and trio.current_time() + order.seconds < scope.deadline:
+            scope.deadline = trio.current_time() + order.seconds
+            too_long = f"all its attempts together took longer than {task.total_timeout:g} s"
         record = self.record
         output = self._world.outputs.open(record.job, record.id, name, attempt)
         outlets = Outlets(output, _Publisher(self, name, attempt), self._token, self._home)
@@ -251,7 +276,7 @@ class Supervisor:
             params=self._params,
             results=MappingProxyType(self._results_for(place.mapped_from or name)),
             scheduled_for=record.scheduled_for,
-            deadline=min(scope.deadline, self.deadline),
+            deadline=scope.deadline if self.machine.ending else min(scope.deadline, self.deadline),
             waited=waited,
             item=place.item,
             index=place.index,
@@ -263,8 +288,14 @@ class Supervisor:
         call = work.items if expands and work.items is not None else work.operator
         when = None if expands else work.when  # it is asked for each item
         branch = task.kind == BRANCH
-        assignment = Assignment(call, context, scope, task.timeout, self._world.threads, output, when, branch, expands)
-        nursery.start_soon(run_attempt, assignment, self.send, self._results.__setitem__, name=f"task {name}")
+        assignment = Assignment(
+            call, context, scope, too_long, self._world.threads, output, self.toll, when, branch, expands
+        )
+        nursery.start_soon(self._run_attempt, assignment, name=f"task {name}")
+
+    async def _run_attempt(self, assignment: Assignment) -> None:
+        with self.account.holding(assignment.context.task):
+            await run_attempt(assignment, self.send, self._results.__setitem__)
 
     def _waited(self, name: str) -> float:
         """Return how long ago the running attempt of a task began, by the wall clock: it may go on after a restart."""
@@ -300,7 +331,7 @@ class Supervisor:
         self.send(RetryDue(task, attempt))
 
     async def _watch_deadline(self, seconds: float) -> None:
-        started = self.record.started if self.durable.is_set() else None
+        started = self.record.started if self._restored else None
         if started is not None:
             seconds -= (self._now() - started).total_seconds()
         self.deadline = trio.current_time() + max(0.0, seconds)

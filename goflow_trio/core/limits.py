@@ -13,6 +13,9 @@ TASK_NAMES_CHARS: Final = 2_000_000
 ACTIVE_TASKS_PER_EXECUTION: Final = 1_000
 """Tasks of one execution that run at once, unless its job says otherwise."""
 
+ACTIVE_TASKS: Final = 1_000
+"""Tasks of an engine that run at once, unless it is opened with another number."""
+
 ACTIVE_EXECUTIONS: Final = 10_000
 """Executions in flight in one engine, waiting ones included; a further submit is refused."""
 

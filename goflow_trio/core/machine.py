@@ -42,7 +42,9 @@ from goflow_trio.core.messages import (
     Report,
     RetryDue,
     RunAttempt,
+    SlotGranted,
     TaskCancelled,
+    TaskCancelRequested,
     TaskError,
     TaskExpanded,
     TaskFailed,
@@ -73,6 +75,9 @@ REJECTED = "rejected"
 
 CRASH_LOOP = "crash-loop"
 """Reason of a task that is held to be the cause of the engine's ends."""
+
+Admit = Callable[[str, Any], bool]
+"""Takes the slots of a task, by its name and its definition; whether it has them now."""
 
 _STORY_EVENTS = 50
 _NAMED_FAILURES = 5
@@ -113,15 +118,21 @@ class _Group:
         return self.tally.total - self.tally.done
 
 
+def _admit_all(_task: str, _definition: Any) -> bool:
+    return True
+
+
 class ExecutionMachine:
     """The state of one execution, and the rules that move it.
 
     Args:
         plan: the graph it runs on.
         execution: the execution's id.
+        admit: asked before a task starts: whether it has its slots. If not, the task stays ready and
+            starts with the report `SlotGranted`. As with a retry delay, the answer is recorded by what follows from it.
     """
 
-    def __init__(self, plan: Plan, execution: str) -> None:
+    def __init__(self, plan: Plan, execution: str, admit: Admit = _admit_all) -> None:
         count = len(plan.tasks)
         self.plan = plan
         self.execution = execution
@@ -150,6 +161,10 @@ class ExecutionMachine:
         self._item_index: dict[str, int] = {}
         self._former: dict[str, int] = {}  # attempts of what was an item before the execution was opened again
         self._is_ready = bytearray(count)
+        self._admit = admit
+        self._asked: set[int] = set()  # ready, and waiting for a slot
+        self._cancel_reasons: dict[int, str] = {}  # of tasks that were cancelled one by one
+        self._began: dict[int, datetime] = {}  # the first attempt, of tasks with a limit on all attempts together
         self._active = 0
         self._held = False
         self._to_ask: deque[int] = deque()
@@ -164,6 +179,8 @@ class ExecutionMachine:
             RetryDue: self._retry_due,
             Decided: self._decided,
             CancelRequested: self._cancel_requested,
+            TaskCancelRequested: self._task_cancel_requested,
+            SlotGranted: self._slot_granted,
             DeadlineReached: self._deadline_reached,
         }
 
@@ -184,6 +201,20 @@ class ExecutionMachine:
     def planned(self, name: str) -> PlannedTask:
         """Return what is known of a task; of an item, what is known of its map."""
         return self._task(self._index(name))
+
+    @property
+    def ending(self) -> bool:
+        """Whether the execution was told to end; what still starts is clean-up."""
+        return self._ending is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing starts any more."""
+        return self._held
+
+    def is_ready(self, name: str) -> bool:
+        """Return whether a task may run as far as the graph is concerned, and has not started."""
+        return bool(self._is_ready[self._index(name)])
 
     # Turns ----------------------------------------------------------------------------------------
 
@@ -232,7 +263,9 @@ class ExecutionMachine:
         self._held = True
 
     @classmethod
-    def restore(cls, plan: Plan, record: ExecutionRecord, now: datetime) -> tuple[ExecutionMachine, Step]:
+    def restore(
+        cls, plan: Plan, record: ExecutionRecord, now: datetime, admit: Admit = _admit_all
+    ) -> tuple[ExecutionMachine, Step]:
         """Go on with an execution that the engine's end found unfinished.
 
         Finished tasks stay as they are. An attempt that was running was cut: it is recorded as failed with reason
@@ -240,7 +273,7 @@ class ExecutionMachine:
         An attempt that only waited goes on, or is run once more to be told to end.
         An execution that had not started still has to be started.
         """
-        machine = cls(plan, record.id)
+        machine = cls(plan, record.id, admit)
         machine._load(record)
         if record.state is State.RUNNING or record.ending is not None:
             for index in range(len(machine._states)):
@@ -250,7 +283,15 @@ class ExecutionMachine:
 
     @classmethod
     def reopen(
-        cls, plan: Plan, record: ExecutionRecord, now: datetime, *, tasks: tuple[str, ...], by: str, reason: str
+        cls,
+        plan: Plan,
+        record: ExecutionRecord,
+        now: datetime,
+        *,
+        tasks: tuple[str, ...],
+        by: str,
+        reason: str,
+        admit: Admit = _admit_all,
     ) -> tuple[ExecutionMachine, Step]:
         """Open an execution that is over: `tasks` begin anew, with fresh retries, the others stay as they ended.
 
@@ -260,7 +301,7 @@ class ExecutionMachine:
         check_transition(EXECUTION_REOPENED, record.state, State.NOTSTARTED, f"execution {record.id}")
         for name in tasks:
             check_transition(TASK_REOPENED, record.tasks[name].state, State.NOTSTARTED, f"task {name!r}")
-        machine = cls(plan, record.id)
+        machine = cls(plan, record.id, admit)
         machine._load(reopened_record(record, event))
         return machine, Step([event])
 
@@ -270,7 +311,7 @@ class ExecutionMachine:
             if task.state is State.RUNNING and not self._groups[index].left:
                 self._end_group(index, now)
         elif task.state is State.RUNNING and task.waiting and self._waits(index):
-            self._go_on(index)
+            self._go_on(index, now)
         elif task.state is State.RUNNING:
             self._interrupt(index, now)
         elif not task.state.is_final and not self._spares(self._task(index)):
@@ -351,7 +392,7 @@ class ExecutionMachine:
     def _attempt_cancelled(self, report: AttemptCancelled, now: datetime) -> None:
         index = self._running(report.task, report.attempt)
         if index is not None:
-            self._cancel(index, now)
+            self._cancel(index, now, report.reason)
 
     def _retry_due(self, report: RetryDue, now: datetime) -> None:  # noqa: ARG002
         index = self._index(report.task)
@@ -361,6 +402,31 @@ class ExecutionMachine:
 
     def _cancel_requested(self, report: CancelRequested, now: datetime) -> None:
         self._end(State.CANCELLED, report.reason, now, force=report.force)
+
+    def _task_cancel_requested(self, report: TaskCancelRequested, now: datetime) -> None:
+        index = self._index(report.task)
+        if self._states[index].is_final or index in self._cancel_reasons:
+            return
+        self._cancel_reasons[index] = report.reason
+        if index in self._groups:  # it is over when its items are
+            for item in range(len(self.plan.tasks), len(self._states)):
+                if self._items[item - len(self.plan.tasks)][0] == index:
+                    self._task_cancel_requested(TaskCancelRequested(self._name(item), report.reason), now)
+            return
+        if self._states[index] is State.RUNNING:
+            self._step.instructions.append(CancelAttempt(report.task, self._attempts[index]))
+        else:
+            self._cancel(index, now)
+
+    def _slot_granted(self, report: SlotGranted, now: datetime) -> None:
+        index = self._index(report.task)
+        self._asked.discard(index)
+        if not self._is_ready[index] or self._held:  # cancelled while it waited, or nothing starts any more
+            return
+        if self._active < self.plan.max_active:
+            self._run(index, now)
+        else:  # others of the execution took its places meanwhile: ask again when there is one
+            self._push(index)
 
     def _deadline_reached(self, report: DeadlineReached, now: datetime) -> None:  # noqa: ARG002
         bound = f" after {self.plan.timeout:g} s" if self.plan.timeout is not None else ""  # a restart may find it gone
@@ -460,7 +526,7 @@ class ExecutionMachine:
         attempt = self._attempts[index]
         fresh = attempt - self._earlier.get(index, 0)
         retries_are_left = spare or fresh - self._spared[index] <= task.retries
-        if not retries_are_left or not self._spares(task):
+        if not retries_are_left or not self._spares(task) or index in self._cancel_reasons:
             self._fail_for_good(index, error, reason, now)
             return
         try:
@@ -469,6 +535,9 @@ class ExecutionMachine:
             retry_at = now + timedelta(seconds=wait)
         except BaseException as broken:  # noqa: BLE001, ASYNC103  # the delay may be the user's code
             self._fail_for_good(index, _error_of(broken), "retry delay failed", now)
+            return
+        if self._time_left(index, retry_at) == 0:
+            self._fail_for_good(index, error, reason if reason != "error" else "no time left for a retry", now)
             return
         event = TaskRetryScheduled(
             now,
@@ -487,6 +556,13 @@ class ExecutionMachine:
         if group is not None:
             self._leave_place(index, group)
         self._step.instructions.append(WaitForRetry(name, attempt, wait))
+
+    def _time_left(self, index: int, moment: datetime) -> float | None:
+        """Return the seconds that are left of a task's time at a moment, all its attempts together."""
+        most = self._task(index).total_timeout
+        if most is None:
+            return None
+        return max(0.0, most - (moment - self._began.get(index, moment)).total_seconds())
 
     def _fail_for_good(self, index: int, error: TaskError, reason: str, now: datetime) -> None:
         task = self._name(index)
@@ -525,10 +601,10 @@ class ExecutionMachine:
         task = self._task(index)
         return task.waits is not None and (task.kind != MAP or index >= len(self.plan.tasks))
 
-    def _go_on(self, index: int) -> None:
+    def _go_on(self, index: int, now: datetime) -> None:
         """Take up an attempt that was waiting when the engine ended."""
         name = self._name(index)
-        self._step.instructions.append(RunAttempt(name, self._attempts[index], waits=True))
+        self._order(index, now)
         if not self._spares(self._task(index)):
             self._step.instructions.append(CancelAttempt(name, self._attempts[index]))
 
@@ -561,8 +637,9 @@ class ExecutionMachine:
         """Whether the task may go on: nothing is to end, or it is the clean-up of what had begun."""
         return self._ending is None or (task.is_cleanup and not self._forced and self.state is State.RUNNING)
 
-    def _cancel(self, index: int, now: datetime) -> None:
+    def _cancel(self, index: int, now: datetime, detail: str = "") -> None:
         self._cancelled += 1
+        reasons = (self._cancel_reasons.get(index) or self._ending_reason, detail)
         self._finish(
             index,
             State.CANCELLED,
@@ -571,12 +648,14 @@ class ExecutionMachine:
                 self.plan.job,
                 task=self._name(index),
                 attempt=self._attempts[index],
-                reason=self._ending_reason,
+                reason="; ".join(filter(None, reasons)),
             ),
         )
 
     def _settle(self, now: datetime) -> None:
         """Ask the rules of all tasks whose upstreams moved, until nothing moves; then start what may run."""
+        if self.state is State.NOTSTARTED and self._ending is None:
+            return  # a task was cancelled in advance: `start` asks them all
         while True:
             while self._to_ask:
                 index = self._to_ask.popleft()
@@ -641,9 +720,10 @@ class ExecutionMachine:
         heapq.heappush(self._ready, (-self._task(index).priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
+        most = self.plan.max_active  # also of tasks that ask for slots: a wide graph does not flood the engine's queue
         while self._waits_ready and not self._held:
             self._start(self._waits_ready.popleft(), now)
-        while self._ready and not self._held and self._active < self.plan.max_active:
+        while self._ready and not self._held and self._active < most and len(self._asked) < most:
             self._start(heapq.heappop(self._ready)[2], now)
 
     def _start(self, index: int, now: datetime) -> None:
@@ -652,9 +732,18 @@ class ExecutionMachine:
         if self._task(index).definition is None:
             error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
             self._fail_unrun(index, error, "definition gone", now)
-            return
+        elif self._waits(index) or self._admit(self._name(index), self._task(index).definition):
+            self._run(index, now)
+        else:
+            self._asked.add(index)
+
+    def _run(self, index: int, now: datetime) -> None:
         self._start_attempt(index, now)
-        self._step.instructions.append(RunAttempt(self._name(index), self._attempts[index], waits=self._waits(index)))
+        self._order(index, now)
+
+    def _order(self, index: int, now: datetime) -> None:
+        name, attempt, seconds = self._name(index), self._attempts[index], self._time_left(index, now)
+        self._step.instructions.append(RunAttempt(name, attempt, waits=self._waits(index), seconds=seconds))
 
     def _start_attempt(self, index: int, now: datetime) -> None:
         attempt = self._attempts[index] + 1
@@ -664,6 +753,8 @@ class ExecutionMachine:
             event.waiting, event.reason = waits.kind, waits.text
         self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
+        if self._task(index).total_timeout is not None:
+            self._began.setdefault(index, now)
         self._is_ready[index] = False
         self._active += waits is None
 
@@ -672,6 +763,10 @@ class ExecutionMachine:
         if self._ending is not None:
             return self._ending, self._ending_reason
         if not self._failed:
+            one_by_one = [index for index in self._cancel_reasons if self._states[index] is State.CANCELLED]
+            if one_by_one:
+                names = ", ".join(self._name(index) for index in sorted(one_by_one))
+                return State.CANCELLED, f"cancelled one by one: {names}"
             if self._cancelled:  # what is left from before it was opened again
                 return State.CANCELLED, f"{self._cancelled} tasks are cancelled and did not run again"
             return State.SUCCESSFUL, ""
@@ -755,14 +850,7 @@ class ExecutionMachine:
         for index in range(len(self._states)):
             name = self._name(index)
             task = record.tasks[name]
-            self._states[index] = task.state
-            self._attempts[index] = task.attempt
-            self._spared[index] = task.spared
-            if task.earlier:
-                self._earlier[index] = task.earlier
-            interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
-            if interruptions:
-                self._interruptions[index] = interruptions
+            self._load_attempts(index, task)
             if index in self._groups:  # what counts are its items
                 self._unfinished -= task.state.is_final
                 continue
@@ -776,6 +864,18 @@ class ExecutionMachine:
             if task.state is State.FAILED:
                 self._note_failure(name)
             self._cancelled += task.state is State.CANCELLED
+
+    def _load_attempts(self, index: int, task: TaskRecord) -> None:
+        self._states[index] = task.state
+        self._attempts[index] = task.attempt
+        self._spared[index] = task.spared
+        if task.earlier:
+            self._earlier[index] = task.earlier
+        interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
+        if interruptions:
+            self._interruptions[index] = interruptions
+        if self._task(index).total_timeout is not None and task.attempt > task.earlier:
+            self._began[index] = task.attempts[task.earlier].started
 
     def _load_items(self, record: ExecutionRecord) -> None:
         """Take in the items of maps; and of those that are no items (any more), how often they ran."""

@@ -68,7 +68,7 @@ class AttemptSkipped:
 
 @frozen
 class AttemptFailed:
-    """An attempt raised, or was cut off; `reason` is `"error"`, `"timeout"` or `"definition gone"`."""
+    """An attempt raised, or was cut off; `reason` is `"error"`, `"timeout"`, `"abandoned"` or `"definition gone"`."""
 
     task: str
     attempt: int
@@ -78,10 +78,11 @@ class AttemptFailed:
 
 @frozen
 class AttemptCancelled:
-    """An attempt ended because it was told to."""
+    """An attempt ended because it was told to; `reason` is `"abandoned"` if its thread goes on all the same."""
 
     task: str
     attempt: int
+    reason: str = ""
 
 
 @frozen
@@ -98,6 +99,21 @@ class CancelRequested:
 
     reason: str
     force: bool = False
+
+
+@frozen
+class TaskCancelRequested:
+    """Someone wants one task to end, or never to start; the others go on, by their rules."""
+
+    task: str
+    reason: str
+
+
+@frozen
+class SlotGranted:
+    """A task that had to wait for a slot has it now. Answered with `RunAttempt`, or else the slot is not needed."""
+
+    task: str
 
 
 @frozen
@@ -124,6 +140,8 @@ Report = (
     | RetryDue
     | Decided
     | CancelRequested
+    | TaskCancelRequested
+    | SlotGranted
     | DeadlineReached
 )
 
@@ -135,12 +153,14 @@ Report = (
 class RunAttempt:
     """Run the task's work; answer with `AttemptSucceeded`, `AttemptSkipped`, `AttemptFailed` or `AttemptCancelled`.
 
-    One that `waits` holds no slot, and may be told again after a restart: the same attempt goes on.
+    One that `waits` holds no slot, and may be told again after a restart: the same attempt goes on. `seconds` is what
+    is left of the task's time, all attempts together; None is no such limit.
     """
 
     task: str
     attempt: int
     waits: bool = False
+    seconds: float | None = None
 
 
 @frozen

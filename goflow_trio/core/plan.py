@@ -56,6 +56,7 @@ class PlannedTask:
         idempotent: whether an attempt cut by a crash just runs again.
         priority: among ready tasks, higher starts first.
         max_items: of a map, how many items run at once; None is no bound of its own.
+        total_timeout: seconds all attempts and the waits between them may take, or None.
         definition: the task it was read from; None if the job no longer has it.
     """
 
@@ -71,6 +72,7 @@ class PlannedTask:
     idempotent: bool = False
     priority: int = 0
     max_items: int | None = None
+    total_timeout: float | None = None
     definition: Any = field(default=None, repr=False)
 
 
@@ -186,6 +188,7 @@ def _planned(
         idempotent=task.idempotent,
         priority=task.priority,
         max_items=task.max_active,
+        total_timeout=task.total_timeout,
         definition=task,
     )
 

@@ -42,6 +42,7 @@ class Job:
         timeout: seconds a whole execution may take; then what runs is cancelled, clean-up runs, and it is failed.
         max_active_executions: how many executions of this job run at once; further ones wait their turn.
         max_active_tasks: how many tasks of one execution run at once.
+        max_active_tasks_total: how many tasks of all its executions together run at once.
         overlap: what a due instant does while an earlier execution runs: run beside it (`allow`, as Goflow), not
             at all (`skip`), after it (`queue`), or instead of it (`cancel`).
         misfire: what becomes of instants that passed while nobody looked: one run for the `latest`, none (`skip`)
@@ -73,6 +74,7 @@ class Job:
         timeout: float | None = None,
         max_active_executions: int | None = None,
         max_active_tasks: int | None = None,
+        max_active_tasks_total: int | None = None,
         overlap: Overlap = "allow",
         misfire: Misfire = "latest",
         catchup_window: float | None = None,
@@ -94,6 +96,7 @@ class Job:
         self.timeout = check_seconds(f"{where} timeout", timeout)
         self.max_active_executions = _count(f"{where} max_active_executions", max_active_executions)
         self.max_active_tasks = _count(f"{where} max_active_tasks", max_active_tasks)
+        self.max_active_tasks_total = _count(f"{where} max_active_tasks_total", max_active_tasks_total)
         self.overlap = _choice(f"{where} overlap", overlap, _OVERLAPS)
         self.misfire = _choice(f"{where} misfire", misfire, _MISFIRES)
         self.catchup_window = check_seconds(f"{where} catchup_window", catchup_window)

@@ -47,8 +47,11 @@ class Task:
         trigger_rule: when to start, given how the upstreams ended: a `TriggerRule`, its wire name, or a function
             `Tally -> Verdict`.
         timeout: seconds one attempt may take; None is no limit of its own.
+        total_timeout: seconds all attempts may take together, with the waits between them, also across a restart.
         idempotent: whether running it twice does no harm. If so, an attempt cut by a crash of the server just
             runs again; if not, the cut uses up a retry.
+        pool: name of the pool (see `open_engine`) that it needs slots of while it runs.
+        pool_slots: how many.
         priority: among tasks that wait for a slot, higher starts first.
         when: a condition: a function of the context, sync or async, asked when the task would run, before each
             attempt. Does it not hold, the task is skipped.
@@ -70,7 +73,10 @@ class Task:
         retry_delay: RetryDelay | None = None,
         trigger_rule: TriggerRule | str | RuleFunction = TriggerRule.ALL_SUCCESSFUL,
         timeout: float | None = None,
+        total_timeout: float | None = None,
         idempotent: bool = False,
+        pool: str | None = None,
+        pool_slots: int = 1,
         priority: int = 0,
         when: Callable[..., Any] | None = None,
     ) -> None:
@@ -93,7 +99,10 @@ class Task:
             raise DefinitionError(f"task {name!r}: {error}") from None
         self.trigger_rule = TriggerRule(trigger_rule) if isinstance(trigger_rule, str) else trigger_rule
         self.timeout = check_seconds(f"task {name!r}: timeout", timeout)
+        self.total_timeout = check_seconds(f"task {name!r}: total_timeout", total_timeout)
         self.idempotent = idempotent
+        self.pool = None if pool is None else check_name(pool, f"task {name!r}: pool")
+        self.pool_slots = _whole(name, "pool_slots", pool_slots, least=1)
         self.priority = _whole(name, "priority", priority)
         if when is not None and not callable(when):
             raise DefinitionError(f"task {name!r}: when must be a function of the context, got {when!r}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from attrs import frozen
 
 from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.context import TaskContext
+from goflow_trio.operators.toll import Toll, current_toll
 
 
 @runtime_checkable
@@ -124,13 +126,43 @@ async def call_operator(operator: object, context: TaskContext, *, limiter: trio
     arguments = (context,) if prepared.takes_context else ()
     if prepared.asynchronous:
         return await prepared.call(*arguments)
-    (result,) = await trio.to_thread.run_sync(_boxed, prepared.call, arguments, limiter=limiter, abandon_on_cancel=True)
+    work = _Work(prepared.call, arguments)
+    try:
+        (result,) = await trio.to_thread.run_sync(work, limiter=limiter, abandon_on_cancel=True)
+    except trio.Cancelled:
+        work.abandon(current_toll.get())
+        raise
     return await result if inspect.isawaitable(result) else result
 
 
-def _boxed(call: Callable[..., Any], arguments: tuple[TaskContext, ...]) -> tuple[Any]:
-    """Call in the thread; boxed, as trio refuses a thread that returns a bare coroutine."""
-    return (call(*arguments),)
+class _Work:
+    """A call in a worker thread. When nobody waits for it any more, it is counted until it ends by itself."""
+
+    def __init__(self, call: Callable[..., Any], arguments: tuple[TaskContext, ...]) -> None:
+        self._call = call
+        self._arguments = arguments
+        self._lock = threading.Lock()
+        self._runs = False
+        self._toll: Toll | None = None
+
+    def __call__(self) -> tuple[Any]:
+        """Call; the result is boxed, as trio refuses a thread that returns a bare coroutine."""
+        self._runs = True
+        try:
+            return (self._call(*self._arguments),)
+        finally:
+            with self._lock:
+                self._runs = False
+                if self._toll is not None:
+                    self._toll.strays.left()
+
+    def abandon(self, toll: Toll | None) -> None:
+        """Note that this is cancelled; the thread may have ended, or not even begun."""
+        with self._lock:
+            if self._runs and toll is not None:
+                self._toll = toll
+                toll.threads += 1
+                toll.strays.entered()
 
 
 def _code_of(call: Callable[..., Any]) -> Any:

@@ -199,7 +199,6 @@ class Command:
                 self.argv,
                 env=env,
                 cwd=self.cwd,
-                marker=processes.new_marker(),
                 feed=self.stdin is not None,
             )
         except OSError as error:

@@ -1,10 +1,10 @@
 """A child process and everything it starts: begun in a session of its own, and ended as a whole.
 
 This file knows nothing of tasks, output or results. Two ways lead to a child's descendants, and both are taken: its
-process group, and a variable in the environment (`MARKER`) which also those inherit that left the group by `setsid`.
+process group, and a mark (`reaper.py`) which also those inherit that left the group by `setsid` or hid otherwise.
+Should the server itself be killed, a helper process finds the same marks (`guard`).
 
-`preexec_fn` is not used (it runs Python between fork and exec, and is slow in a big process), nor is
-`PR_SET_PDEATHSIG`: the kernel sends that signal when the *thread* that spawned ends, which kills healthy children.
+`preexec_fn` is not used: it runs Python between fork and exec, and is slow in a big process.
 """
 
 from __future__ import annotations
@@ -15,17 +15,19 @@ import os
 import secrets
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, asynccontextmanager
 
 import trio
 from attrs import define, field
 
-MARKER = "GOFLOW_RUN_MARKER"
-"""Environment variable that tells whose process this is: `<server>/<run>`, see `new_marker`."""
+from goflow_trio.operators import reaper
+from goflow_trio.operators.reaper import Mark
+from goflow_trio.operators.toll import Toll, current_toll
 
-SERVER = f"{os.getpid()}-{secrets.token_hex(4)}"
-"""This server's part of the marker, up to the `/`. A pid alone would be 1 in every container."""
+SERVER = secrets.randbits(30)
+"""This server's part of the marks. A pid would be 1 in every container."""
 
 GRACE = 5.0
 """Seconds between TERM and KILL for a command that is ended before its time."""
@@ -54,12 +56,9 @@ _SLICE = 16  # environments read between two checkpoints: about 150 µs
 _runs = itertools.count(1)
 
 
-def new_marker() -> str:
-    """Give a marker that no other run of any server has.
-
-    To end all that a server has started, after its death too, look for `MARKER=<its SERVER>/` in the environments.
-    """
-    return f"{SERVER}/{next(_runs)}"
+def new_mark() -> Mark:
+    """Give a mark that no other run of any server has."""
+    return SERVER, next(_runs)
 
 
 @define(eq=False)
@@ -67,7 +66,7 @@ class Child:
     """A started process and our ends of its pipes."""
 
     popen: subprocess.Popen[bytes]
-    marker: str
+    mark: Mark
     stdout: trio.lowlevel.FdStream
     stderr: trio.lowlevel.FdStream
     stdin: trio.lowlevel.FdStream | None
@@ -102,9 +101,17 @@ class Child:
         if not (forced or drained.is_set()):
             with trio.move_on_after(LINGER):
                 await drained.wait()
+        toll = current_toll.get() or Toll()
+        members = await self._members() if forced else ()
+        toll.processes += len(members)
         _signal_group(self.popen.pid, signal.SIGTERM)
+        for pid in members:
+            if _group_of(pid) != self.popen.pid:
+                reaper.signal_marked(pid, self.mark, signal.SIGTERM)
         with trio.move_on_after(GRACE if forced else LEFTOVER) as grace:
             await self._wait_group_gone()
+        if members:
+            toll.killed += len(await self._wait_members_gone())
         if grace.cancelled_caught:
             _signal_group(self.popen.pid, signal.SIGKILL)
             with trio.move_on_after(REAP):
@@ -113,6 +120,23 @@ class Child:
         if not drained.is_set():
             with trio.move_on_after(DRAIN):
                 await drained.wait()
+
+    async def _wait_members_gone(self) -> Sequence[int]:
+        """Wait a moment for what left the group, which was told to end as well; return what does not."""
+        pause = 0.005
+        until = trio.current_time() + LEFTOVER
+        while members := await self._members():
+            if trio.current_time() >= until:
+                break
+            await trio.sleep(pause)
+            pause = min(2 * pause, 0.1)
+        return members
+
+    async def _members(self) -> Sequence[int]:
+        """Return the processes of the whole tree that live; of a system without /proc, the first one alone."""
+        if reaper.pids():
+            return (await _census().take()).get(self.mark[1], ())
+        return (self.popen.pid,) if self.popen.poll() is None else ()
 
     async def _wait_group_gone(self) -> None:
         """Reap the leader, then wait until its group is empty."""
@@ -135,7 +159,7 @@ class Child:
             self._pidfd = None
 
 
-async def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, marker: str, feed: bool) -> Child:
+async def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None, feed: bool) -> Child:
     """Start a process in a session of its own, inheriting only its three standard streams.
 
     When the machine has no process or descriptor left, it is tried again for `PATIENCE` seconds: that is no fault
@@ -143,20 +167,21 @@ async def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None,
 
     Args:
         argv: program and arguments; no shell is involved.
-        env: the whole environment but the marker.
+        env: the whole environment but the mark.
         cwd: where to run, or None for here.
-        marker: from `new_marker`.
         feed: give it a pipe as standard input; it reads /dev/null otherwise.
 
     Raises:
         OSError: it cannot be started; `filename` is `cwd` when that is the cause.
         ValueError: a text cannot be passed to a process.
     """
+    _guard.ensure()
+    mark = new_mark()
     deadline = trio.current_time() + PATIENCE
     pause = 0.05
     while True:
         try:
-            return _spawn(argv, {**env, MARKER: marker}, cwd, marker, feed=feed)
+            return _spawn(argv, {**env, reaper.MARKER: reaper.text_of(mark)}, cwd, mark, feed=feed)
         except OSError as error:
             if error.errno not in SCARCE or trio.current_time() > deadline:
                 raise
@@ -164,7 +189,7 @@ async def start(argv: Sequence[str], *, env: Mapping[str, str], cwd: str | None,
         pause = min(2 * pause, 2.0)
 
 
-def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, marker: str, *, feed: bool) -> Child:
+def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, mark: Mark, *, feed: bool) -> Child:
     """Open the pipes and start the process; on failure nothing stays open.
 
     `Popen` blocks the loop until the child has called exec: 220 µs with 300 MB resident (it is a vfork), up to 4 ms
@@ -194,7 +219,8 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, marker:
             start_new_session=True,
         )
         ours.pop_all()
-    return Child(popen, marker, stdout, stderr, stdin)
+    reaper.put_mark(popen.pid, mark)
+    return Child(popen, mark, stdout, stderr, stdin)
 
 
 def _open_pidfd(pid: int) -> int | None:
@@ -225,9 +251,9 @@ async def _group_lives(pgid: int) -> bool:
     if not _signal_group(pgid, 0):
         return False
     unknown = True
-    for count, pid in enumerate(_pids()):
+    for count, pid in enumerate(reaper.pids()):
         # pid (name, which may hold anything) state parent group ...
-        state, _, group, *_ = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split() or (b"", b"", b"")
+        state, _, group, *_ = reaper.read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split() or (b"", b"", b"")
         if int(group or -1) == pgid and state not in b"ZX":
             return True
         unknown = False
@@ -236,74 +262,140 @@ async def _group_lives(pgid: int) -> bool:
     return unknown
 
 
-async def _sweep(child: Child, *, thorough: bool) -> None:
-    """Kill what carries the child's marker outside its group. Without /proc there is nothing to look at.
+class _Census:
+    """A look at all processes for the marks of this server, shared by all who ask for one meanwhile.
 
-    After a short run that ended well only the pids given out since its start are looked at: about 40 µs, where
-    reading the environments of 70 processes takes 700. A thorough sweep looks at all, in slices, until none is left.
+    A hundred commands that end together would otherwise look at all processes a hundred times.
     """
-    needle = f"{MARKER}={child.marker}\0".encode()
-    for _ in range(10):  # a round may race with a fork
-        found = False
-        for count, pid in enumerate(_pids() if thorough else _pids_after(child.popen.pid)):
-            found |= _kill_marked(pid, needle)
+
+    def __init__(self) -> None:
+        self._lock = trio.Lock()
+        self._asked = 0
+        self._answered = 0
+        self._found: dict[int, list[int]] = {}
+
+    async def take(self) -> dict[int, list[int]]:
+        """Return the living processes of each run, as found by a look that began after this call."""
+        self._asked += 1
+        mine = self._asked
+        async with self._lock:
+            if self._answered < mine:
+                answers = self._asked
+                self._found = await self._look()
+                self._answered = answers
+        return self._found
+
+    async def _look(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for count, pid in enumerate(reaper.pids()):
+            mark = reaper.mark_of(pid)
+            if mark is not None and mark[0] == SERVER and not reaper.is_zombie(pid):
+                found.setdefault(mark[1], []).append(pid)
             if count % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
+        return found
+
+
+_censuses: trio.lowlevel.RunVar[_Census] = trio.lowlevel.RunVar("goflow_trio_census")
+
+
+def _census() -> _Census:
+    try:
+        return _censuses.get()
+    except LookupError:
+        census = _Census()
+        _censuses.set(census)
+        return census
+
+
+async def _sweep(child: Child, *, thorough: bool) -> None:
+    """Kill what carries the child's mark outside its group. Without /proc there is nothing to look at.
+
+    After a short run that ended well only the pids given out since its start are looked at: about 40 µs, where
+    looking at 70 processes takes 700. A thorough sweep looks at all, until none is left.
+    """
+    if not thorough:
+        near = [reaper.signal_marked(pid, child.mark, signal.SIGKILL) for pid in _pids_after(child.popen.pid)]
+        if not any(near):
+            return
+        await trio.sleep(0.005)
+    for _ in range(20):  # a round may race with a fork
+        found = (await _census().take()).get(child.mark[1], ())
         if not found:
             return
-        thorough = True
+        for pid in found:
+            reaper.signal_marked(pid, child.mark, signal.SIGKILL)
         await trio.sleep(0.005)
-
-
-def _pids() -> Iterator[int]:
-    """Give all pids there are."""
-    with suppress(OSError):
-        yield from [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - names are all
 
 
 def _pids_after(pid: int) -> Iterator[int]:
     """Give the pids that may have been given out after `pid`; all when the counter has wrapped."""
     try:
-        newest = int(_read("/proc/loadavg").split()[-1])
+        newest = int(reaper.read_file("/proc/loadavg").split()[-1])
     except (ValueError, IndexError):
-        yield from _pids()
+        yield from reaper.pids()
         return
     if 0 <= newest - pid <= _FEW_PIDS:
         yield from range(pid + 1, newest + 1)
     elif newest > pid:
-        yield from (other for other in _pids() if pid < other <= newest)
+        yield from (other for other in reaper.pids() if pid < other <= newest)
     else:
-        yield from _pids()
+        yield from reaper.pids()
 
 
-def _kill_marked(pid: int, needle: bytes) -> bool:
-    """Kill a process if its environment says it is ours; tell whether it was."""
-    path = f"/proc/{pid}/environ"
-    if needle not in _read(path):
-        return False
-    pidfd = _open_pidfd(pid)
-    if pidfd is None:
-        return False
+def _group_of(pid: int) -> int:
     try:
-        if needle not in _read(path):  # the pid may have gone to somebody else before it was held
-            return False
-        signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        return os.getpgid(pid)
     except OSError:
-        return False
+        return -1
+
+
+class _Guard:
+    """The helper that ends what is left when this server is killed. There is one, from the first command on."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self._popen: subprocess.Popen[bytes] | None = None
+
+    def ensure(self) -> None:
+        """Start the helper unless it runs. 2 ms, once."""
+        if not self.users or not reaper.pids() or (self._popen is not None and self._popen.poll() is None):
+            return
+        self._forget()
+        self._popen = subprocess.Popen(  # noqa: S603 - our own file
+            [sys.executable, "-I", "-S", reaper.__file__, str(SERVER), str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            cwd="/",
+        )
+
+    def _forget(self) -> None:
+        if self._popen is not None and self._popen.stdin is not None:
+            self._popen.stdin.close()
+        self._popen = None
+
+    async def stop(self) -> None:
+        """Let the helper end; it looks for what is left once more."""
+        popen = self._popen
+        self._forget()
+        if popen is not None:
+            # In real time: a virtual clock would not wait for a process.
+            await trio.to_thread.run_sync(popen.wait, limiter=trio.CapacityLimiter(1))
+
+
+_guard = _Guard()
+
+
+@asynccontextmanager
+async def guard() -> AsyncIterator[None]:
+    """While this block is open, a helper process ends what commands have started should this process be killed."""
+    _guard.users += 1
+    try:
+        yield
     finally:
-        os.close(pidfd)
-    return True
-
-
-def _read(path: str) -> bytes:
-    """Read a file of /proc; what is gone or not ours to read is empty."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        return b"".join(iter(lambda: os.read(handle, 1 << 17), b""))
-    except OSError:
-        return b""
-    finally:
-        os.close(handle)
+        _guard.users -= 1
+        if not _guard.users:
+            with trio.CancelScope(shield=True):  # the helper bounds itself
+                await _guard.stop()

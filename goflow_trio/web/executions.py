@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from attrs import asdict
 from msgspec import Meta, Struct
 
 from goflow_trio.actors.batch import Submission
@@ -104,8 +105,18 @@ async def retry(engine: Engine, caller: str, execution: str, body: RetryWish | N
     return wire.execution(again.record)
 
 
+class CancelWish(Struct, forbid_unknown_fields=True):
+    """What is to end."""
+
+    task: Annotated[str | None, Meta(description="this task alone; what comes after it follows its rule")] = None
+    force: Annotated[bool, Meta(description="end clean-up tasks too")] = False
+    reason: Annotated[str, Meta(description="why; kept in the record")] = ""
+
+
 @routes.post("/api/executions/{execution}/cancel", errors=[404])
-async def cancel(engine: Engine, caller: str, execution: str) -> shapes.Receipt:
-    """End an execution. Answers when nothing of it is left running."""
-    receipt = await engine.cancel(execution, f"cancelled by {caller}" if caller else "cancelled over the API")
-    return shapes.Receipt(receipt.tasks, round(receipt.seconds, 6))
+async def cancel(engine: Engine, caller: str, execution: str, body: CancelWish | None) -> shapes.Receipt:
+    """End an execution, or one task of it. Answers when nothing of it is left running."""
+    wish = body or CancelWish()
+    reason = wish.reason or (f"cancelled by {caller}" if caller else "cancelled over the API")
+    receipt = await engine.cancel(execution, reason, force=wish.force, task=wish.task)
+    return shapes.Receipt(**(asdict(receipt) | {"seconds": round(receipt.seconds, 6)}))

@@ -310,9 +310,15 @@ class Schedule(Struct, rename="camel"):
 
 
 class Receipt(Struct):
-    """What a cancel ended, once nothing of it is left running."""
+    """What a cancel ended, once nothing of it is left running.
+
+    `killed` of the `processes` did not end when told to; `threads_abandoned` cannot be stopped and still run.
+    """
 
     tasks: int
+    processes: int
+    killed: int
+    threads_abandoned: int
     seconds: float
 
 

@@ -80,14 +80,20 @@ async def test_a_branch_that_returns_no_names_fails(autojump_clock):
 
 
 async def test_a_choice_is_remembered_when_the_engine_ends_right_after_it(autojump_clock):
+    async def small():  # a thread would not hold up the virtual clock
+        return "small"
+
+    async def large():
+        return "large"
+
     store = KeptMemory()
-    job = branching(lambda: "small")
+    job = branching(small)
     job["small"].operator = trio.sleep_forever
     job["small"].idempotent = True
     async with open_engine(store, jobs=[job], environment=world()) as engine:
         execution = await engine.submit("branching")
         await trio.sleep(1)
-    async with open_engine(store, jobs=[branching(lambda: "large")], environment=world()) as engine:
+    async with open_engine(store, jobs=[branching(large)], environment=world()) as engine:
         assert (await engine.find(execution.id)).tasks["which"].chosen == ("small",)
         await trio.sleep(1)
         record = await engine.find(execution.id)
@@ -135,7 +141,7 @@ async def test_waits_hold_no_slot(autojump_clock):
     job = Job("waits", max_active_tasks=1)
     for number in range(50):
         job.add(Task(f"sleep-{number}", Sleep(100)))
-    job.add(Task("work", lambda: "done"))
+    job.add(Task("work", Noop()))
     async with open_engine(jobs=[job], environment=world()) as engine:
         execution = await engine.submit("waits")
         await trio.sleep(1)

@@ -361,7 +361,7 @@ async def test_without_a_pidfd_it_works_as_well(monkeypatch, tmp_path):
 
 
 async def test_without_proc_a_group_is_believed_to_live_while_it_has_members(monkeypatch):
-    monkeypatch.setattr(processes, "_pids", list)
+    monkeypatch.setattr(processes.reaper, "pids", list)
     assert await processes._group_lives(os.getpgid(0))
     assert not await processes._group_lives(2**22 - 1)
 
@@ -369,7 +369,7 @@ async def test_without_proc_a_group_is_believed_to_live_while_it_has_members(mon
 async def test_pids_are_all_looked_at_without_a_counter(monkeypatch):
     """Where /proc/loadavg is missing, or the counter of the pids has wrapped."""
     assert os.getpid() in set(processes._pids_after(2**22))
-    monkeypatch.setattr(processes, "_read", lambda _path: b"")
+    monkeypatch.setattr(processes.reaper, "read_file", lambda _path: b"")
     assert os.getpid() in set(processes._pids_after(0))
 
 

@@ -176,9 +176,12 @@ async def test_an_idempotency_key_makes_one_execution():
 async def test_cancel_answers_when_nothing_is_left():
     async with serving() as client:
         execution = await submit(client, "long")
-        receipt = (await client.post(f"/api/executions/{execution}/cancel")).json()
+        gone = await client.post(f"/api/executions/{execution}/cancel", json={"task": "nope"})
+        assert gone.status_code == 404
+        receipt = (await client.post(f"/api/executions/{execution}/cancel", json={"reason": "enough"})).json()
         record = (await client.get(f"/api/executions/{execution}")).json()
-    assert receipt["tasks"] == 1
+    assert receipt.pop("seconds") < 5
+    assert receipt == {"tasks": 1, "processes": 0, "killed": 0, "threads_abandoned": 0}
     assert (record["state"], record["tasks"][0]["state"]) == ("cancelled", "cancelled")
 
 
