@@ -51,6 +51,9 @@ async def test_items_retry_time_out_and_skip_by_themselves(autojump_clock):
             raise ValueError("first time")
         return (context.task, context.index, context.item)
 
+    async def wanted(context):  # a thread would not hold up the virtual clock, and time out
+        return context.item != "unwanted"
+
     items = ["good", "slow", "flaky", "unwanted"]
     each = job.map(
         "each",
@@ -59,7 +62,7 @@ async def test_items_retry_time_out_and_skip_by_themselves(autojump_clock):
         retries=1,
         retry_delay=ConstantDelay(5),
         timeout=10,
-        when=lambda context: context.item != "unwanted",
+        when=wanted,
     )
     each >> job.add(Task("join", lambda context: context.results["each"], trigger_rule="allDone"))
     record = await run(job)
