@@ -54,11 +54,13 @@ async def test_items_retry_time_out_and_skip_by_themselves(autojump_clock):
     async def wanted(context):  # a thread would not hold up the virtual clock, and time out
         return context.item != "unwanted"
 
-    items = ["good", "slow", "flaky", "unwanted"]
+    async def items():
+        return ["good", "slow", "flaky", "unwanted"]
+
     each = job.map(
         "each",
         work,
-        over=lambda: items,
+        over=items,
         retries=1,
         retry_delay=ConstantDelay(5),
         timeout=10,
