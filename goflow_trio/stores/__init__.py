@@ -35,6 +35,10 @@ MODULES: Final[Mapping[str, str]] = MappingProxyType(
         "valkeys": "goflow_trio.stores.redis",
         "s3": "goflow_trio.stores.s3",
         "dynamodb": "goflow_trio.stores.dynamodb",
+        **{
+            f"kv+{kind}": "goflow_trio.stores.key_value"
+            for kind in ("memory", "disk", "redis", "rediss", "postgresql", "mongodb")
+        },
     }
 )
 
@@ -44,6 +48,7 @@ EXTRAS: Final[Mapping[str, str]] = MappingProxyType(
         "goflow_trio.stores.redis": "redis",
         "goflow_trio.stores.s3": "s3",
         "goflow_trio.stores.dynamodb": "dynamodb",
+        "goflow_trio.stores.key_value": "kv",
     }
 )
 """The extra of this package that brings a module's driver."""

@@ -18,6 +18,16 @@ def store_url(request, tmp_path):
     return new_store(request, request.param, tmp_path)
 
 
+@pytest.fixture
+def emptied_redis_url(redis_url):
+    """Database 9, empty: py-key-value's store has no prefix of its own."""
+    redis = pytest.importorskip("redis")
+    url = redis_url.removesuffix("/0") + "/9"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return url
+
+
 def new_store(request, kind, tmp_path):
     name = f"t{uuid.uuid4().hex[:12]}"
 
@@ -31,6 +41,9 @@ def new_store(request, kind, tmp_path):
         "postgresql": lambda: f"{given('postgres_url')}?table={name}",
         "redis": lambda: f"{given('redis_url')}?prefix={name}",
         "s3": lambda: given("s3_url").replace("?", f"/{name}?"),
+        "kv+memory": lambda: "kv+memory://",
+        "kv+disk": lambda: f"kv+disk://{tmp_path}/store",
+        "kv+redis": lambda: f"kv+{given('emptied_redis_url')}",
         "dynamodb": lambda: given("dynamodb_url").replace("//", f"//{name}", 1),
     }[kind]()
 
@@ -43,17 +56,22 @@ SIZES = {
     "redis": FULL_SIZE,
     "s3": 100,
     "dynamodb": 200,
+    "kv+memory": 1000,
+    "kv+disk": 200,
+    "kv+redis": 1000,
 }
 CASES = [
     pytest.param(kind, check, id=f"{kind}-{check}")
     for kind, size in SIZES.items()
     for check in checks(size)
-    if kind != "memory" or not check.needs_persistence
+    if not (check.needs_persistence and kind in {"memory", "kv+memory"})
+    if not (check.needs_sharing and kind in {"memory", "kv+memory", "kv+disk", "kv+redis"})
 ]
 SLOW_CASES = [
     pytest.param(kind, check, id=f"{kind}-{check}")
     for kind, size in SIZES.items()
     if size < FULL_SIZE
+    if not kind.startswith("kv+")
     for check in checks()
 ]
 
