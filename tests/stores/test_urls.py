@@ -17,7 +17,7 @@ BAD = {
     "goflow.db": "no kind of store",
     "://x": "no kind of store",
     "/srv/goflow.db": "no kind of store",
-    "nosql://host/db": r"no store is called 'nosql'; known are dynamodb, file, memory, postgres, postgresql, redis",
+    "nosql://host/db": r"no store is called 'nosql'; known are dynamodb, file, kv",
     "sqlite://[::1/db": "not a valid URL",
     "memory://name": "no name or options",
     "memory://?x=1": "no name or options",
