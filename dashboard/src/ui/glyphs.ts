@@ -1,0 +1,38 @@
+/** The icons: 16-pixel drawings of one path each, stroked in the colour of the text. */
+
+export const GLYPHS = {
+  successful: 'M3.5 8.5l3 3 6-7',
+  failed: 'M4 4l8 8M12 4l-8 8',
+  timedout: 'M8 2.5a5.5 5.5 0 1 1 0 11a5.5 5.5 0 0 1 0-11M8 5v3.2l2.2 1.4',
+  interrupted: 'M6 2v3M10 2v3M4.5 5h7v2.5a3.5 3.5 0 0 1-7 0zM8 11v3',
+  running: 'M8 2.5a5.5 5.5 0 1 1-5.5 5.5',
+  upforretry: 'M12.8 6.2A5.2 5.2 0 1 0 13.2 9M13.2 2.8v3.6H9.6',
+  skipped: 'M3.5 4l4 4-4 4M8.5 4l4 4-4 4',
+  notstarted: 'M8 2.5a5.5 5.5 0 1 1 0 11a5.5 5.5 0 0 1 0-11M8 5v3.2l2.2 1.4',
+  cancelled: 'M8 2.5a5.5 5.5 0 1 1 0 11a5.5 5.5 0 0 1 0-11M4.2 11.8l7.6-7.6',
+  jobs: 'M2.5 4h11M2.5 8h11M2.5 12h7',
+  runs: 'M3 13V8M6.3 13V4M9.7 13V6M13 13V9.5',
+  events: 'M1.5 8.5h3l2-5 3 9 2-4h3',
+  system: 'M2.5 3.5h11v6h-11zM5.5 13h5M8 9.5V13',
+  search: 'M7 2.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 0 1 0-9M10.4 10.4l3.4 3.4',
+  sun: 'M8 5a3 3 0 1 1 0 6a3 3 0 0 1 0-6M8 1.2v1.4M8 13.4v1.4M1.2 8h1.4M13.4 8h1.4M3.2 3.2l1 1M11.8 11.8l1 1M3.2 12.8l1-1M11.8 4.2l1-1',
+  moon: 'M13.2 9.4A5.6 5.6 0 1 1 6.6 2.8a4.6 4.6 0 0 0 6.6 6.6z',
+  auto: 'M8 2.5a5.5 5.5 0 1 1 0 11a5.5 5.5 0 0 1 0-11M8 2.5v11M8 5l3 1M8 8h5M8 11l3-1',
+  more: 'M3 8h.01M8 8h.01M13 8h.01',
+  left: 'M10 3.5L5.5 8l4.5 4.5',
+  right: 'M6 3.5L10.5 8 6 12.5',
+  down: 'M3.5 6L8 10.5 12.5 6',
+  close: 'M4 4l8 8M12 4l-8 8',
+  play: 'M5 3.2v9.6L12.5 8z',
+  pause: 'M5.5 3.5v9M10.5 3.5v9',
+  stop: 'M4.5 4.5h7v7h-7z',
+  copy: 'M5.5 5.5v-3h8v8h-3M2.5 5.5h8v8h-8z',
+  download: 'M8 2.5v8M4.5 7.5L8 11l3.5-3.5M3 13.5h10',
+  warn: 'M8 2.2l6.3 11.3H1.7zM8 6.4v3.4M8 11.6h.01',
+  fit: 'M2.5 6v-3.500h3.500M10 2.500h3.500v3.500M13.500 10v3.500H10M6 13.500H2.500V10',
+  plus: 'M8 3v10M3 8h10',
+  minus: 'M3 8h10',
+  hand: 'M5 13.500L2.800 9.200M5 8V3.500a1 1 0 0 1 2 0V7M7 6.500V2.500a1 1 0 0 1 2 0V7M9 6.500V3.500a1 1 0 0 1 2 0V8M11 7a1 1 0 0 1 2 0v3a4 4 0 0 1-4 4H7.500A4 4 0 0 1 4 12',
+} as const;
+
+export type Glyph = keyof typeof GLYPHS;

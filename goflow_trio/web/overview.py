@@ -1,0 +1,300 @@
+"""What is going on, in one answer: all jobs with their latest runs, and the server itself.
+
+The answers are compact, for whoever shows many runs at once, the dashboard first of all. Each is stamped with the
+position in the log that it is true of: follow `/api/events?after=<seq>` and nothing is missed or told twice.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import trio
+from msgspec import UNSET, Meta, Struct
+
+from goflow_trio.actors.engine import Engine
+from goflow_trio.core import limits
+from goflow_trio.core.states import State
+from goflow_trio.jobs.job import Job
+from goflow_trio.web import wire
+from goflow_trio.web.history import CODES, KEPT, History, Run, history_of
+from goflow_trio.web.routes import Routes
+from goflow_trio.web.shapes import HealthCause, Maybe, Timestamp
+
+routes = Routes("overview")
+
+BUILD = importlib.metadata.version("goflow-trio")
+_LATE_SECONDS = 60
+_TICKS = 20
+_TICKS_PER_JOB = 3
+
+
+class Stamp(Struct, kw_only=True):
+    """What an answer is true of.
+
+    `seq` is a position in the log. `server_time` corrects a reader's clock; `build` and `started` tell it that the
+    server is another one than before.
+    """
+
+    seq: int
+    server_time: Timestamp
+    build: str
+    started: Timestamp
+
+
+def stamp(engine: Engine, history: History) -> dict[str, str | int]:
+    """Return the fields of a stamp, as of now."""
+    return {
+        "seq": engine.seq,
+        "server_time": wire.instant(engine.now()),
+        "build": BUILD,
+        "started": wire.instant(history.begun),
+    }
+
+
+class RootFailure(Struct):
+    """Why a run failed: its first task that did. `message` is the first line of the error."""
+
+    id: str
+    task: str
+    type: str
+    message: str
+
+
+class LatestRun(Struct):
+    """The newest run of a job."""
+
+    id: str
+    submitted: Timestamp
+
+
+class LiveRun(Struct):
+    """A run that goes on. `retrying` are its tasks that wait for their next attempt."""
+
+    id: str
+    submitted: Timestamp
+    started: Maybe
+    retrying: list[str]
+    done: int
+    total: int
+
+
+class JobLine(Struct):
+    """One job in one line.
+
+    `states` has one letter for each of its latest runs, oldest first: `s`uccessful, `f`ailed, `r`unning, `u`p for
+    retry, `c`ancelled, `n`ot started. `took` has their seconds at the same place, three digits that count. `live` are
+    those among them that go on, in the same order. `late`: an instant of its schedule passed without a run.
+    """
+
+    name: str
+    description: str
+    owner: str
+    tags: list[str]
+    schedule: str
+    timezone: str
+    active: bool
+    paused_until: Maybe
+    late: bool
+    next: Maybe
+    params: int
+    states: str
+    took: list[float | int | None]
+    last: LatestRun | None
+    failure: RootFailure | None
+    live: list[LiveRun]
+
+
+class Overview(Stamp, kw_only=True):
+    """All jobs. `problem` says why no work is taken, if none is."""
+
+    problem: str | None
+    jobs: list[JobLine]
+
+
+class HowManyRuns(Struct):
+    """How far back."""
+
+    runs: Annotated[int, Meta(ge=1, le=KEPT, description="the latest so many runs of each job")] = 50
+
+
+@routes.get("/api/overview")
+async def overview(engine: Engine, query: HowManyRuns) -> Overview:
+    """All jobs with their latest runs, compact: 500 jobs with 50 runs each are about 200 kB."""
+    history = history_of(engine)
+    await history.catch_up()
+    jobs = [_job_line(engine, job, history.of(job.name)[-query.runs :]) for job in engine.jobs.values()]
+    return Overview(problem=_problem(engine), jobs=jobs, **stamp(engine, history))  # type: ignore[arg-type]
+
+
+def _problem(engine: Engine) -> str | None:
+    return next((cause.detail for cause in engine.health().causes if cause.blocks), None)
+
+
+def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
+    active = engine.is_active(job.name)
+    latest = runs[-1] if runs else None
+    return JobLine(
+        name=job.name,
+        description=job.description,
+        owner=job.owner,
+        tags=list(job.tags),
+        schedule=job.schedule_text,
+        timezone=job.timezone,
+        active=active,
+        paused_until=wire.timestamp(engine.paused_until(job.name)),
+        late=active and _is_late(engine, job),
+        next=wire.timestamp(next(iter(engine.upcoming(job.name, 1)), None)),
+        params=len(job.params),
+        states="".join(CODES[run.state] for run in runs),
+        took=[short(run.seconds) for run in runs],
+        last=None if latest is None else LatestRun(latest.id, wire.instant(latest.submitted)),
+        failure=root_failure(next((run for run in reversed(runs) if run.failure), None)),
+        live=[_live_run(run) for run in runs if not run.state.is_final],
+    )
+
+
+def _live_run(run: Run) -> LiveRun:
+    started = wire.timestamp(run.started)
+    return LiveRun(run.id, wire.instant(run.submitted), started, list(run.retrying), run.done, run.total)
+
+
+def _is_late(engine: Engine, job: Job) -> bool:
+    """Return whether an instant passed that should have started a run, and did not."""
+    cursor = engine.store.ledger.schedule(job.name).cursor
+    due = job.schedule.next_after(cursor) if job.schedule is not None and cursor is not None else None
+    return due is not None and (engine.now() - due).total_seconds() > _LATE_SECONDS
+
+
+def root_failure(run: Run | None) -> RootFailure | None:
+    """Return why a run failed, if it did."""
+    if run is None or run.failure is None:
+        return None
+    return RootFailure(run.id, run.failure.task, run.failure.type, run.failure.message)
+
+
+def short(seconds: float | None) -> float | int | None:
+    """Return seconds with three digits that count: what a bar can show, in few bytes."""
+    if seconds is None:
+        return None
+    rounded = float(f"{seconds:.3g}")
+    return int(rounded) if rounded.is_integer() else rounded
+
+
+class Use(Struct):
+    """How much of something is in use, and how much there is."""
+
+    used: int
+    limit: int
+
+
+class StoreFacts(Struct):
+    """The kind of the store, and what a crash costs."""
+
+    kind: str
+    durability: str
+
+
+class Tick(Struct):
+    """A coming instant of a job's schedule."""
+
+    job: str
+    at: Timestamp
+
+
+class FailingJob(Struct):
+    """A job that failed so many times in a row."""
+
+    job: str
+    times: int
+    failure: RootFailure | None
+
+
+class System(Stamp, kw_only=True):
+    """How the server is, and how much it has to do. `streams` are subscriptions to the feed, `events` all it told."""
+
+    state: str
+    problem: str | None
+    causes: list[HealthCause]
+    pid: int
+    python: str
+    trio: str
+    jobs: int
+    paused: int
+    executions: Use
+    tasks_running: int
+    tasks_retrying: int
+    threads: Use
+    streams: Use
+    descriptors: int | None
+    events: int
+    store: StoreFacts
+    ticks: list[Tick]
+    failing: list[FailingJob]
+
+
+@routes.get("/api/system")
+async def system(engine: Engine) -> System:
+    """The server itself: what it does, what it could do, what comes next, what is wrong."""
+    history = history_of(engine)
+    await history.catch_up()
+    live = list(engine.store.ledger.live.values())
+    states = Counter(task.state for record in live for task in record.tasks.values())
+    feed = engine.store.feed
+    backend = engine.store.backend
+    health = engine.health()
+    return System(
+        state=str(health.state),
+        problem=_problem(engine),
+        causes=[
+            HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
+            for cause in health.causes
+        ],
+        pid=os.getpid(),
+        python=platform.python_version(),
+        trio=trio.__version__,
+        jobs=len(engine.jobs),
+        paused=sum(job.schedule is not None and not engine.is_active(job.name) for job in engine.jobs.values()),
+        executions=Use(len(live), limits.ACTIVE_EXECUTIONS),
+        tasks_running=states[State.RUNNING],
+        tasks_retrying=states[State.UPFORRETRY],
+        threads=Use(threading.active_count(), limits.OPERATOR_THREADS),
+        streams=Use(feed.subscribers, limits.SUBSCRIBERS),
+        descriptors=await trio.to_thread.run_sync(_descriptors),
+        events=sum(feed.counts.values()),
+        store=StoreFacts(type(backend).__name__, str(backend.durability)),
+        ticks=sorted(_ticks(engine), key=lambda tick: tick.at)[:_TICKS],
+        failing=list(_failing(engine, history)),
+        **stamp(engine, history),  # type: ignore[arg-type]
+    )
+
+
+def _descriptors() -> int | None:
+    try:
+        return sum(1 for _ in Path("/proc/self/fd").iterdir())
+    except OSError:
+        return None
+
+
+def _ticks(engine: Engine) -> Iterator[Tick]:
+    for name in engine.jobs:
+        if engine.is_active(name):
+            for instant in engine.upcoming(name, _TICKS_PER_JOB):
+                yield Tick(name, wire.instant(instant))
+
+
+def _failing(engine: Engine, history: History) -> Iterator[FailingJob]:
+    """Yield the jobs whose last runs failed, more than one in a row."""
+    for name in engine.jobs:
+        ended = [run for run in history.of(name) if run.state.is_final]
+        times = 0
+        while times < len(ended) and ended[-1 - times].state is State.FAILED:
+            times += 1
+        if times > 1:
+            yield FailingJob(name, times, root_failure(ended[-1]))

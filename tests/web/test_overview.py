@@ -1,0 +1,200 @@
+"""The compact answers: what they say is what the long ones say, and they stay true while things happen."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+from httpx2 import AsyncClient
+
+from goflow_trio import ConstantDelay, Goflow, Job, Noop, Task
+from goflow_trio.web.history import KEPT, sum_up
+from tests.web.test_api import ended, submit
+
+
+def jobs():
+    chain = Job("chain", schedule="0 3 * * *", active=True, timezone="Europe/Berlin", tags=["etl"], params={"day": 1})
+    first, second = chain.add(Task("first", Noop())), chain.add(Task("second", Noop()))
+    first >> second
+    fails = Job("fails", description="always")
+    fails.add(Task("good", Noop())) >> fails.add(Task("bad", lambda context: 1 / (context.attempt - 1)))
+    retries = Job("retries")
+    retries.add(Task("again", lambda: 1 / 0, retries=1, retry_delay=ConstantDelay(3600)))
+    return chain, fails, retries
+
+
+@asynccontextmanager
+async def serving():
+    gf = Goflow()
+    for job in jobs():
+        gf.add_job(job)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(lambda task_status: gf.serve("127.0.0.1:0", grace=0, task_status=task_status))
+            async with AsyncClient(base_url=url) as client:
+                yield client
+            nursery.cancel_scope.cancel()
+
+
+async def read(client, path):
+    answer = await client.get(path)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def test_the_overview_has_each_job_in_one_line_and_follows_what_happens():
+    async with serving() as client:
+        before = await read(client, "/api/overview")
+        assert [job["name"] for job in before["jobs"]] == ["chain", "fails", "retries"]
+        chain = before["jobs"][0]
+        assert (chain["states"], chain["took"], chain["last"], chain["live"]) == ("", [], None, [])
+        assert (chain["active"], chain["tags"], chain["timezone"], chain["params"]) == (
+            True,
+            ["etl"],
+            "Europe/Berlin",
+            1,
+        )
+        assert chain["next"].endswith("Z")
+        for _ in range(2):
+            await ended(client, await submit(client, "chain"))
+        failed = await submit(client, "fails")
+        await ended(client, failed)
+        after = await read(client, "/api/overview")
+        assert after["seq"] > before["seq"]
+        assert (after["started"], after["build"]) == (before["started"], before["build"])
+        chain, fails, _ = after["jobs"]
+        assert (chain["states"], len(chain["took"])) == ("ss", 2)
+        assert (fails["states"], fails["last"]["id"]) == ("f", failed)
+        assert fails["failure"] == {
+            "id": failed,
+            "task": "bad",
+            "type": "ZeroDivisionError",
+            "message": "division by zero",
+        }
+
+
+async def test_a_run_that_waits_to_retry_says_so():
+    async with serving() as client:
+        execution = await submit(client, "retries")
+        while (line := (await read(client, "/api/overview"))["jobs"][2])["states"] != "u":  # noqa: ASYNC110  # over HTTP there is only asking again
+            await trio.sleep(0.01)
+        (live,) = line["live"]
+        assert (live["id"], live["retrying"], live["done"], live["total"]) == (execution, ["again"], 0, 1)
+        assert (await read(client, "/api/runs?state=upforretry"))["runs"][0]["id"] == execution
+
+
+async def test_runs_are_found_by_what_they_are_and_by_their_error():
+    async with serving() as client:
+        good, bad = await submit(client, "chain"), await submit(client, "fails")
+        for execution in (good, bad):
+            await ended(client, execution)
+        answer = await read(client, "/api/runs")
+        assert [run["id"] for run in answer["runs"]] == [bad, good]
+        assert (answer["counts"], answer["complete"], answer["next"]) == ({"failed": 1, "successful": 1}, True, None)
+        assert answer["runs"][0]["failure"]["task"] == "bad"
+        for query, found in (
+            ("state=failed", [bad]),
+            ("state=failed,successful", [bad, good]),
+            ("job=chain", [good]),
+            ("tag=etl", [good]),
+            ("trigger=schedule", []),
+            ("search=ZERO", [bad]),
+            (f"search={good[-8:]}", [good]),
+            ("since=2000-01-01T00:00:00Z", [bad, good]),
+            ("until=2000-01-01T00:00:00Z", []),
+        ):
+            assert [run["id"] for run in (await read(client, f"/api/runs?{query}"))["runs"]] == found, query
+        first = await read(client, "/api/runs?limit=1")
+        second = await read(client, f"/api/runs?limit=1&cursor={first['next']}")
+        assert [run["id"] for run in first["runs"] + second["runs"]] == [bad, good]
+
+
+@pytest.mark.parametrize(
+    "query", ["state=broken", "since=yesterday", "since=2026-01-01T00:00:00", "limit=0", "limit=501"]
+)
+async def test_a_query_that_cannot_be_meant_is_refused(query):
+    async with serving() as client:
+        answer = await client.get(f"/api/runs?{query}")
+        assert (answer.status_code, answer.headers["content-type"]) == (400, "application/problem+json")
+
+
+async def test_the_grid_has_a_letter_for_each_task_of_each_run():
+    async with serving() as client:
+        execution = await submit(client, "fails")
+        await ended(client, execution)
+        grid = await read(client, "/api/jobs/fails/grid")
+        assert [task["name"] for task in grid["tasks"]] == ["good", "bad"]
+        assert [(task["successful"], task["failed"]) for task in grid["tasks"]] == [(1, 0), (0, 1)]
+        assert (grid["dag"], grid["registered"]) == ({"good": ["bad"], "bad": []}, True)
+        assert [(run["id"], run["cells"]) for run in grid["runs"]] == [(execution, "sf")]
+        assert grid["tasks"][0]["definition"]["operator"] == "Noop()"
+        assert (await client.get("/api/jobs/nope/grid")).status_code == 404
+        chain = await read(client, "/api/jobs/chain/grid")
+        assert (chain["runs"], len(chain["definition"]["next"])) == ([], 5)
+
+
+async def test_the_calendar_counts_by_the_days_of_a_zone():
+    async with serving() as client:
+        await ended(client, await submit(client, "fails"))
+        answer = await read(client, "/api/jobs/fails/calendar?days=2&zone=Pacific/Kiritimati")
+        assert [day["states"] for day in answer["days"]] == [{"failed": 1}]
+        refused = await client.get("/api/jobs/fails/calendar?zone=Middle/Earth")
+        assert (refused.status_code, "Middle/Earth" in refused.json()["detail"]) == (400, True)
+
+
+async def test_an_execution_in_its_context_knows_its_neighbours_and_who_failed_alike():
+    async with serving() as client:
+        ids = []
+        for _ in range(3):
+            ids.append(await submit(client, "fails"))
+            await ended(client, ids[-1])
+        context = await read(client, f"/api/executions/{ids[1]}/context")
+        assert context["execution"] == await read(client, f"/api/executions/{ids[1]}")
+        assert (context["previous"], context["next"]) == (ids[0], ids[2])
+        assert (context["alike"], context["compared"]) == ([ids[0]], 1)
+        assert context["dag"] == {"good": ["bad"], "bad": []}
+        assert context["definitions"]["bad"]["trigger_rule"] == "allSuccessful"
+        assert (await client.get("/api/executions/nope/context")).status_code == 404
+
+
+async def test_the_system_says_what_comes_next_and_what_keeps_failing():
+    async with serving() as client:
+        for _ in range(2):
+            await ended(client, await submit(client, "fails"))
+        system = await read(client, "/api/system")
+        assert (system["state"], system["jobs"], system["executions"]["used"]) == ("ok", 3, 0)
+        assert [tick["job"] for tick in system["ticks"]] == ["chain"] * 3
+        assert [(job["job"], job["times"]) for job in system["failing"]] == [("fails", 2)]
+
+
+async def test_the_history_keeps_the_latest_runs_whatever_was_told_meanwhile():
+    async with serving() as client:
+        await read(client, "/api/overview")
+        ids = [await submit(client, "chain") for _ in range(KEPT + 5)]
+        for execution in ids:
+            await ended(client, execution)
+        line = (await read(client, f"/api/overview?runs={KEPT}"))["jobs"][0]
+        assert line["states"] == "s" * KEPT
+        assert line["last"]["id"] == ids[-1]
+
+
+def test_a_failure_is_the_first_one_and_its_fingerprint_leaves_numbers_out():
+    from datetime import UTC, datetime, timedelta
+
+    from goflow_trio.core.messages import TaskError
+    from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
+    from goflow_trio.core.states import State
+
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def failed(name, seconds, message):
+        end = start + timedelta(seconds=seconds)
+        attempt = AttemptRecord(1, start, end, State.FAILED, TaskError("OSError", message, ""))
+        return TaskRecord(name, State.FAILED, attempts=[attempt], finished=end)
+
+    tasks = [failed("later", 9, "x"), failed("first", 1, "\nport 80 is closed\nmore")]
+    record = ExecutionRecord("e", "job", start, State.FAILED, {task.name: task for task in tasks})
+    failure = sum_up(record).failure
+    assert (failure.task, failure.message) == ("first", "port 80 is closed")
+    assert failure.fingerprint == "first\nOSError\nport # is closed"
