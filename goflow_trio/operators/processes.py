@@ -209,17 +209,17 @@ def _spawn(argv: Sequence[str], env: Mapping[str, str], cwd: str | None, mark: M
         stdout, stdout_end = pipe(to_child=False)
         stderr, stderr_end = pipe(to_child=False)
         stdin, stdin_end = pipe(to_child=True) if feed else (None, subprocess.DEVNULL)
-        popen = subprocess.Popen(  # noqa: S603 - running the user's command is what this is for
-            argv,
-            stdin=stdin_end,
-            stdout=stdout_end,
-            stderr=stderr_end,
-            cwd=cwd,
-            env=env,
-            start_new_session=True,
-        )
+        with reaper.marking(mark):
+            popen = subprocess.Popen(  # noqa: S603 - running the user's command is what this is for
+                argv,
+                stdin=stdin_end,
+                stdout=stdout_end,
+                stderr=stderr_end,
+                cwd=cwd,
+                env=env,
+                start_new_session=True,
+            )
         ours.pop_all()
-    reaper.put_mark(popen.pid, mark)
     return Child(popen, mark, stdout, stderr, stdin)
 
 
@@ -287,9 +287,11 @@ class _Census:
 
     async def _look(self) -> dict[int, list[int]]:
         found: dict[int, list[int]] = {}
+        session = os.getsid(0)
         for count, pid in enumerate(reaper.pids()):
             mark = reaper.mark_of(pid)
-            if mark is not None and mark[0] == SERVER and not reaper.is_zombie(pid):
+            known = mark is not None and mark[0] == SERVER and reaper.is_ours(pid, session)
+            if mark is not None and known and not reaper.is_zombie(pid):
                 found.setdefault(mark[1], []).append(pid)
             if count % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
@@ -315,10 +317,10 @@ async def _sweep(child: Child, *, thorough: bool) -> None:
     looking at 70 processes takes 700. A thorough sweep looks at all, until none is left.
     """
     if not thorough:
-        near = [reaper.signal_marked(pid, child.mark, signal.SIGKILL) for pid in _pids_after(child.popen.pid)]
-        if not any(near):
+        session = os.getsid(0)
+        near = (pid for pid in _pids_after(child.popen.pid) if reaper.mark_of(pid) == child.mark)
+        if not any(reaper.is_ours(pid, session) for pid in near):
             return
-        await trio.sleep(0.005)
     for _ in range(20):  # a round may race with a fork
         found = (await _census().take()).get(child.mark[1], ())
         if not found:
@@ -363,7 +365,7 @@ class _Guard:
             return
         self._forget()
         self._popen = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, "-I", "-S", reaper.__file__, str(SERVER), str(os.getpid())],
+            [sys.executable, "-I", "-S", reaper.__file__, str(SERVER), str(os.getpid()), str(os.getsid(0))],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

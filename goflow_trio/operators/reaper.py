@@ -3,9 +3,9 @@
 Every process of a command carries a mark that tells its server and its run, twice:
 
 - in the environment (`MARKER`), which survives `setsid` and double forks, but not `env -i`;
-- as its soft limit of `RLIMIT_RTTIME`, a number so large that it limits nothing. Limits are inherited over everything a
-  program does to hide, are read with one system call of 2 µs, and are of no use to anybody else: they concern
-  real-time scheduling alone.
+- as its soft limit of `RLIMIT_RTTIME`, a number so large that it limits nothing. It is inherited over everything a
+  program does to hide, is read with one system call of 2 µs, and is of no use to anybody else: it concerns real-time
+  scheduling alone.
 
 Run as a program, this file waits for its server to end, in whatever way, and then ends what carries the server's mark:
 TERM, a second, KILL. It is a process and not `PR_SET_PDEATHSIG`, which fires when the spawning *thread* ends and so
@@ -19,9 +19,10 @@ import os
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 MARKER = "GOFLOW_RUN_MARKER"
 """Environment variable with the mark: `<server>/<run>`, both in hexadecimal."""
@@ -36,6 +37,8 @@ _BIT = 1 << 62
 _RUN_BITS = 32
 _SERVER_BITS = 30
 _NEEDLE = f"{MARKER}=".encode()
+
+_marking = threading.Lock()
 
 Mark = tuple[int, int]
 """Server (30 bits) and run (32 bits)."""
@@ -54,14 +57,33 @@ def text_of(mark: Mark) -> str:
     return f"{mark[0]:x}/{mark[1]:x}"
 
 
-def put_mark(pid: int, mark: Mark) -> None:
-    """Mark a process by its limit. What it started before goes without, but has the environment."""
+@contextmanager
+def marking(mark: Mark) -> Iterator[None]:
+    """Mark what is started in this block by its limit.
+
+    The limit is our own meanwhile, and inherited. To mark a process when it has been started is too late: on a busy
+    machine it has children by then. What *another thread* of ours starts in just this millisecond is marked as well; it
+    is told apart by being in our own session, in which no command is (`is_ours`).
+    """
     if _LIMIT < 0:
+        yield
         return
-    number = _BIT | mark[0] << _RUN_BITS | mark[1]
-    with suppress(OSError, ValueError):  # gone already, or of another user
-        _, hard = _read_limit(pid, _LIMIT)
-        _read_limit(pid, _LIMIT, (number, hard))
+    with _marking:
+        soft, hard = _read_limit(0, _LIMIT)
+        try:
+            with suppress(OSError, ValueError):  # the machine has a limit of its own: the environment has to do
+                _read_limit(0, _LIMIT, (_BIT | mark[0] << _RUN_BITS | mark[1], hard))
+            yield
+        finally:
+            _read_limit(0, _LIMIT, (soft, hard))
+
+
+def is_ours(pid: int, session: int) -> bool:
+    """Return whether a marked process is of a command, and not of another thread of the server of this session."""
+    try:
+        return os.getsid(pid) != session
+    except OSError:
+        return False
 
 
 def mark_of(pid: int) -> Mark | None:
@@ -129,12 +151,11 @@ def read_file(path: str) -> bytes:
         os.close(handle)
 
 
-def of_server(server: int) -> Iterator[tuple[int, Mark]]:
-    """Give the processes that a server has started."""
-    me = os.getpid()
+def of_server(server: int, session: int) -> Iterator[tuple[int, Mark]]:
+    """Give the living processes that the commands of a server in a session have started."""
     for pid in pids():
-        mark = mark_of(pid) if pid != me else None
-        if mark is not None and mark[0] == server and not is_zombie(pid):
+        mark = mark_of(pid)
+        if mark is not None and mark[0] == server and is_ours(pid, session) and not is_zombie(pid):
             yield pid, mark
 
 
@@ -149,27 +170,27 @@ def _await_end(parent: int) -> None:
             return
 
 
-def _end_all(server: int) -> None:
+def _end_all(server: int, session: int) -> None:
     begun = time.monotonic()
     number = signal.SIGTERM
     while time.monotonic() - begun < PATIENCE:
-        found = [signal_marked(pid, mark, number) for pid, mark in of_server(server)]
+        found = [signal_marked(pid, mark, number) for pid, mark in of_server(server, session)]
         if not any(found):
             return
         if number == signal.SIGTERM:
             until = time.monotonic() + GRACE
-            while time.monotonic() < until and next(of_server(server), None) is not None:
+            while time.monotonic() < until and next(of_server(server, session), None) is not None:
                 time.sleep(0.02)
             number = signal.SIGKILL
         time.sleep(0.01)
 
 
 def main() -> None:
-    """Wait for the server, whose number and pid are the arguments; then end what it has started."""
+    """Wait for the server, whose number, pid and session are the arguments; then end what it has started."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     _await_end(int(sys.argv[2]))
-    _end_all(int(sys.argv[1]))
+    _end_all(int(sys.argv[1]), int(sys.argv[3]))
 
 
 if __name__ == "__main__":
