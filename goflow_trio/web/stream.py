@@ -58,6 +58,14 @@ class Filters(Struct):
     after: Annotated[str, Meta(description="the id of an event: begin with the one after it")] = ""
 
 
+class SocketFilters(Filters):
+    """Which events, over a WebSocket."""
+
+    positions: Annotated[
+        bool, Meta(description="also tell the position, as events of the type `position`: first, and as a heartbeat")
+    ] = False
+
+
 class EventHeaders(Headers):
     """Where a reader that comes back left off."""
 
@@ -76,7 +84,7 @@ async def events(engine: Engine, query: Filters, headers: EventHeaders) -> Async
 
 
 @routes.websocket("/api/ws")
-async def events_over_websocket(engine: Engine, query: Filters) -> None:
+async def events_over_websocket(engine: Engine, query: SocketFilters) -> None:
     """The typed events over a WebSocket, one a message; as `/api/events`, resumed with `after`."""
     pace, subscription = _subscribe(engine, query)
     fanout = fanout_of(engine.store.feed)
@@ -84,12 +92,23 @@ async def events_over_websocket(engine: Engine, query: Filters) -> None:
         await websocket.accept()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_drain)
-            while batch := await subscription.receive_batch():
-                for event in batch:
+            if query.positions:
+                await _tell_position(engine, subscription)
+            while (batch := await _next_batch(subscription)) != []:
+                if batch is None and query.positions:
+                    await _tell_position(engine, subscription)
+                for event in batch or ():
                     text = text_of(await _framed(engine, fanout, event, query))
                     with pace.writing():
                         await websocket.send(text)
             nursery.cancel_scope.cancel()
+
+
+async def _tell_position(engine: Engine, subscription: Subscription) -> None:
+    """Say from where a reader may go on, though it saw no event yet or its filters let few through."""
+    if subscription.position >= 0:
+        body = {"seq": subscription.position, "at": wire.timestamp(engine.now()), "type": "position"}
+        await websocket.send(wire.encode(body).decode())
 
 
 async def _drain() -> None:

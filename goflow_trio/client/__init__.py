@@ -1,0 +1,60 @@
+"""A client of a running server: `async with open_client(url) as client: …`.
+
+Everything the API does, typed, on httpx2; the event feed on trio-websocket, resumed by itself. What goes wrong is one
+of the errors here, each a `GoflowError`.
+"""
+
+from goflow_trio.client.asking import ClientError, Forbidden, Missing, Refused, Unauthorized, Unavailable, Unreachable
+from goflow_trio.client.client import Client, Submission, open_client
+from goflow_trio.client.events import Event, Events
+from goflow_trio.client.records import (
+    Approval,
+    Attempt,
+    Durations,
+    Execution,
+    ExecutionDetails,
+    Failure,
+    Health,
+    Job,
+    Log,
+    Receipt,
+    Schedule,
+    Session,
+    Stats,
+    Submitted,
+    Task,
+    TaskDetails,
+    TaskStats,
+)
+
+__all__ = [
+    "Approval",
+    "Attempt",
+    "Client",
+    "ClientError",
+    "Durations",
+    "Event",
+    "Events",
+    "Execution",
+    "ExecutionDetails",
+    "Failure",
+    "Forbidden",
+    "Health",
+    "Job",
+    "Log",
+    "Missing",
+    "Receipt",
+    "Refused",
+    "Schedule",
+    "Session",
+    "Stats",
+    "Submission",
+    "Submitted",
+    "Task",
+    "TaskDetails",
+    "TaskStats",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+    "open_client",
+]

@@ -1,0 +1,353 @@
+"""The client: one method for each thing the API does."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Any, Literal
+from urllib.parse import quote
+
+import httpx2
+import trio
+from attrs import frozen
+
+from goflow_trio.client.asking import Asking, Missing, Unreachable
+from goflow_trio.client.events import Events, Place, make_query, open_events
+from goflow_trio.client.records import (
+    Answer,
+    Approval,
+    Execution,
+    ExecutionDetails,
+    Health,
+    Job,
+    Log,
+    Receipt,
+    Schedule,
+    Session,
+    Stats,
+    Submitted,
+)
+from goflow_trio.core.states import FINAL
+from goflow_trio.errors import UsageError
+
+_TIMEOUT_SECONDS = 30.0
+_PAGE = 200
+_LOG_BYTES = 256 * 1024
+
+
+class _Names(Answer, frozen=True):
+    jobs: list[str]
+
+
+class _Page(Answer, frozen=True):
+    executions: list[Execution]
+    next: str | None = None
+
+
+class _Instants(Answer, frozen=True):
+    next: list[datetime]
+
+
+class _Toggled(Answer, frozen=True):
+    active: bool
+
+
+class _Batch(Answer, frozen=True):
+    executions: list[Submitted]
+
+
+@frozen
+class Submission:
+    """One submit of a batch.
+
+    Args:
+        job: the job's name.
+        params: override the job's defaults.
+        idempotency_key: submits of one job with equal keys are one execution.
+    """
+
+    job: str
+    params: Mapping[str, Any] | None = None
+    idempotency_key: str | None = None
+
+
+class Client:
+    """A running server. Open one with `open_client`.
+
+    Every method may raise a `ClientError`: `Unreachable`, `Unavailable` (later, perhaps), or `Refused`, of which
+    `Missing`, `Unauthorized` and `Forbidden` are kinds.
+    """
+
+    def __init__(
+        self, asking: Asking, headers: Mapping[str, str], tls: ssl.SSLContext | None, nursery: trio.Nursery
+    ) -> None:
+        self._asking = asking
+        self._tls = tls
+        self._headers = headers
+        self._nursery = nursery
+
+    # The server ------------------------------------------------------------------------------------
+
+    async def health(self) -> Health:
+        """Return whether the server is well."""
+        return await self._asking.ask(Health, "GET", "/api/health")
+
+    async def session(self) -> Session:
+        """Return who the server takes you for."""
+        return await self._asking.ask(Session, "GET", "/api/session")
+
+    # Jobs ------------------------------------------------------------------------------------------
+
+    async def jobs(self) -> list[str]:
+        """Return the names of the jobs."""
+        return (await self._asking.ask(_Names, "GET", "/api/jobs")).jobs
+
+    async def job(self, name: str) -> Job:
+        """Return a job."""
+        return await self._asking.ask(Job, "GET", _job(name), f"job {name!r}")
+
+    async def next(self, job: str, n: int = 10) -> list[datetime]:
+        """Return the next `n` instants of a job's schedule, whether or not it is switched on."""
+        found = await self._asking.ask(_Instants, "GET", f"{_job(job)}/next", f"job {job!r}", params={"n": n})
+        return found.next
+
+    async def stats(self, job: str, limit: int = 100) -> Stats:
+        """Return counts, durations and success rate of a job's latest executions."""
+        return await self._asking.ask(Stats, "GET", f"{_job(job)}/stats", f"job {job!r}", params={"limit": limit})
+
+    async def toggle(self, job: str) -> bool:
+        """Switch a job's schedule on or off; return whether it is on now."""
+        return (await self._asking.ask(_Toggled, "POST", f"{_job(job)}/toggle", f"job {job!r}")).active
+
+    async def pause(self, job: str, until: datetime | None = None) -> Schedule:
+        """Switch a job's schedule off, until an instant (aware) or for good."""
+        body = {} if until is None else {"until": until.isoformat()}
+        return await self._asking.ask(Schedule, "POST", f"{_job(job)}/pause", f"job {job!r}", json=body)
+
+    async def resume(self, job: str, *, catch_up: bool = False) -> Schedule:
+        """Switch a job's schedule on; with `catch_up`, what passed meanwhile counts as missed."""
+        body = {"catchUp": catch_up}
+        return await self._asking.ask(Schedule, "POST", f"{_job(job)}/resume", f"job {job!r}", json=body)
+
+    # Executions ------------------------------------------------------------------------------------
+
+    async def submit(
+        self, job: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> Submitted:
+        """Run a job. Returns once the execution is durable.
+
+        Args:
+            job: the job's name.
+            params: override the job's defaults.
+            idempotency_key: submits of one job with equal keys are one execution, so this one may be repeated after an
+                error.
+        """
+        headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+        body = {"params": dict(params or {})}
+        what = f"job {job!r}"
+        return await self._asking.ask(Submitted, "POST", f"{_job(job)}/submit", what, json=body, headers=headers)
+
+    async def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
+        """Run many jobs at the price of few commits; none is run if one of them cannot be."""
+        body = [
+            {"job": one.job, "params": dict(one.params or {}), "idempotencyKey": one.idempotency_key}
+            for one in submissions
+        ]
+        return (await self._asking.ask(_Batch, "POST", "/api/executions", json=body)).executions
+
+    async def run(
+        self, job: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> ExecutionDetails:
+        """Submit a job and wait for its end; see `submit`. Leaving early does not cancel it."""
+        return await self.wait((await self.submit(job, params, idempotency_key=idempotency_key)).id)
+
+    async def wait(self, execution: str) -> ExecutionDetails:
+        """Wait until an execution is over; return all that is known of it."""
+        async with self.events(execution=execution, types=["execution.finished"]) as events:
+            record = await self.execution(execution)
+            while record.state not in FINAL:
+                await anext(events)
+                record = await self.execution(execution)
+        return record
+
+    async def executions(
+        self, job: str | None = None, *, state: str | None = None, limit: int | None = None
+    ) -> AsyncIterator[Execution]:
+        """Iterate over executions, the newest first, asking for one page after the other.
+
+        Args:
+            job: only those of this job.
+            state: only those in this state.
+            limit: at most so many; all of them by default.
+        """
+        query: dict[str, Any] = {"jobname": job or "", "state": state or ""}
+        left = limit
+        while left is None or left > 0:
+            query["limit"] = _PAGE if left is None else min(_PAGE, left)
+            page = await self._asking.ask(_Page, "GET", "/api/executions", params=query)
+            for execution in page.executions:
+                yield execution
+            if page.next is None:
+                return
+            query["cursor"] = page.next
+            left = None if left is None else left - len(page.executions)
+
+    async def execution(self, execution: str) -> ExecutionDetails:
+        """Return an execution, with its tasks, attempts, results and errors."""
+        return await self._asking.ask(ExecutionDetails, "GET", _execution(execution), f"execution {execution!r}")
+
+    async def cancel(self, execution: str) -> Receipt:
+        """End an execution; returns when nothing of it is left running."""
+        what = f"execution {execution!r}"
+        return await self._asking.ask(Receipt, "POST", f"{_execution(execution)}/cancel", what, timeout=None)
+
+    async def retry(
+        self,
+        execution: str,
+        *,
+        start: Literal["failed", "start"] = "failed",
+        task: str | None = None,
+        downstream: bool = True,
+        reason: str = "",
+    ) -> Execution:
+        """Run an execution that is over once more; what does not run again keeps its result.
+
+        Args:
+            execution: its id.
+            start: `failed` runs what failed and what comes after it, `start` everything.
+            task: this task instead, however it ended.
+            downstream: with `task`: whether what comes after it runs again too.
+            reason: kept in the record.
+        """
+        body = {"from": start, "task": task, "downstream": downstream, "reason": reason}
+        what = f"execution {execution!r}"
+        return await self._asking.ask(Execution, "POST", f"{_execution(execution)}/retry", what, json=body)
+
+    async def approve(self, execution: str, task: str, *, approved: bool = True, comment: str = "") -> Approval:
+        """Answer what an `Approve` task asks."""
+        body = {"approved": approved, "comment": comment}
+        path = f"{_task(execution, task)}/approve"
+        return await self._asking.ask(Approval, "POST", path, f"task {task!r} of {execution!r}", json=body)
+
+    async def log(
+        self,
+        execution: str,
+        task: str,
+        *,
+        attempt: int | None = None,
+        offset: int = 0,
+        limit: int | None = None,
+        tail: int | None = None,
+    ) -> Log:
+        """Return a part of what an attempt printed.
+
+        Args:
+            execution: its id.
+            task: the task's name.
+            attempt: which attempt; the last by default.
+            offset: where to begin, in bytes that were printed.
+            limit: at most so many bytes.
+            tail: instead of `offset`: the last so many bytes.
+        """
+        query = {"attempt": attempt, "offset": offset or None, "limit": limit, "tail": tail}
+        given = {name: value for name, value in query.items() if value is not None}
+        what = f"task {task!r} of execution {execution!r}"
+        return await self._asking.ask(Log, "GET", f"{_task(execution, task)}/log", what, params=given)
+
+    async def follow_log(self, execution: str, task: str, *, attempt: int | None = None) -> AsyncIterator[Log]:
+        """Iterate over what an attempt prints, from its first byte until it is over."""
+        offset = 0
+        async with self.events(execution=execution) as events:
+            while True:
+                try:
+                    part = await self.log(execution, task, attempt=attempt, offset=offset, limit=_LOG_BYTES)
+                except Missing:
+                    record = await self.execution(execution)
+                    if record.state in FINAL or task not in {known.name for known in record.tasks}:
+                        raise
+                    await anext(events)  # it has not begun
+                    continue
+                if part.text:
+                    yield part
+                if part.finished and part.next_offset >= part.total:
+                    return
+                if part.next_offset == offset:
+                    with trio.move_on_after(1):
+                        await anext(events)
+                offset = part.next_offset
+
+    # Events ----------------------------------------------------------------------------------------
+
+    def events(
+        self,
+        after: int | None = None,
+        *,
+        job: str | None = None,
+        execution: str | None = None,
+        types: str | Collection[str] | None = None,
+    ) -> Events:
+        """Follow what happens: `async for event in client.events()`. It reconnects by itself, each event comes once.
+
+        Args:
+            after: a position in the server's log: begin with the event after it. None: begin with what happens now.
+            job: only events of this job.
+            execution: only events of this execution.
+            types: only events of these types; `task.*` stands for all that begin so.
+        """
+        headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
+        url = "ws" + self._asking.url.removeprefix("http") + "/api/ws"
+        return open_events(self._nursery, Place(url, headers, self._tls), make_query(job, execution, types), after)
+
+
+def _job(name: str) -> str:
+    return f"/api/jobs/{quote(name, safe='')}"
+
+
+def _execution(execution: str) -> str:
+    return f"/api/executions/{quote(execution, safe='')}"
+
+
+def _task(execution: str, task: str) -> str:
+    return f"{_execution(execution)}/tasks/{quote(task, safe='')}"
+
+
+@asynccontextmanager
+async def open_client(
+    url: str = "http://127.0.0.1:8181",
+    token: str | None = None,
+    *,
+    verify: ssl.SSLContext | None = None,
+    timeout: float = _TIMEOUT_SECONDS,  # noqa: ASYNC109  # of each request, as httpx2 has it
+) -> AsyncIterator[Client]:
+    """Open a client for the length of a block.
+
+    Args:
+        url: the server's, with the path it is reached under if it has one.
+        token: what it asks for, if it asks for one.
+        verify: how its certificate is checked, such as by a context that trusts an authority of your own.
+        timeout: seconds a request may take.
+
+    Raises:
+        UsageError: the URL or the token cannot be one.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise UsageError(f"the server's URL must begin with http:// or https://, got {url!r}")
+    if token is not None and not (token.isascii() and token.isprintable() and token.strip()):
+        raise UsageError("the token has characters that no token has")
+    headers = {} if token is None else {"Authorization": f"Bearer {token.strip()}"}
+    base = url.rstrip("/")
+    try:
+        http = httpx2.AsyncClient(base_url=base, headers=headers, verify=verify or True, timeout=timeout)
+    except httpx2.InvalidURL as error:
+        raise Unreachable(f"{url!r} is no URL of a server: {error}") from None
+    failure: BaseException | None = None
+    async with http, trio.open_nursery() as nursery:
+        try:
+            yield Client(Asking(http, base), headers, verify, nursery)
+        except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below, bare: a nursery would wrap it
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

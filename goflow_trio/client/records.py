@@ -1,0 +1,209 @@
+"""What a server answers, as values. Fields that a newer server adds are ignored; most have defaults for an older one.
+
+States are the words of `goflow_trio.State`, and compare equal to them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+Dict = dict[str, Any]
+
+
+class Answer(Struct, frozen=True, rename="camel"):
+    """Base of all: names on the wire are in camelCase."""
+
+
+class Health(Answer, frozen=True):
+    """`OK`, `degraded`, `stalled` or `read-only`, and why."""
+
+    health: str
+    cause: str = ""
+
+
+class Session(Answer, frozen=True):
+    """Who the server takes you for, and what you may do: `read`, or `operate`."""
+
+    name: str
+    role: str
+    expires: datetime | None = None
+    authentication: bool = True
+
+
+class Job(Answer, frozen=True):
+    """One job. `dag` gives each task's downstream tasks."""
+
+    name: str = field(name="job")
+    tasks: list[str]
+    dag: dict[str, list[str]]
+    schedule: str
+    active: bool
+    timezone: str = "UTC"
+    description: str = ""
+    owner: str = ""
+    tags: list[str] = []
+    params: Dict = {}
+
+
+class Task(Answer, frozen=True):
+    """Where one task of an execution stands."""
+
+    name: str
+    state: str
+
+
+class Failure(Answer, frozen=True):
+    """Why an attempt failed."""
+
+    type: str
+    message: str
+    traceback: str = ""
+
+
+class Attempt(Answer, frozen=True):
+    """One try of a task."""
+
+    number: int
+    state: str
+    started: datetime
+    finished: datetime | None = None
+    error: Failure | None = None
+    reason: str = ""
+
+
+class TaskDetails(Task, frozen=True):
+    """One task of an execution, with its attempts and its result."""
+
+    attempt: int = 0
+    started: datetime | None = None
+    finished: datetime | None = None
+    retry_at: datetime | None = None
+    result: Any = None
+    error: Failure | None = None
+    reason: str = ""
+    waiting: str = ""
+    items: int | None = None
+    mapped_from: str = ""
+    index: int | None = None
+    item: Any = None
+    attempts: list[Attempt] = []
+
+
+class Execution(Answer, frozen=True):
+    """An execution, as listings give it."""
+
+    id: str
+    job: str
+    submitted: datetime
+    modified: datetime = field(name="modifiedTimestamp")
+    state: str
+    tasks: list[Task] = []
+    trigger: str = ""
+    scheduled_for: datetime | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    reason: str = ""
+
+
+class ExecutionDetails(Answer, frozen=True):
+    """An execution with all that is known of it."""
+
+    id: str
+    job: str
+    submitted: datetime
+    modified: datetime = field(name="modifiedTimestamp")
+    state: str
+    tasks: list[TaskDetails] = []
+    trigger: str = ""
+    scheduled_for: datetime | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    reason: str = ""
+    params: Dict = {}
+    reopenings: list[Dict] = []
+
+    def __getitem__(self, task: str) -> TaskDetails:
+        """Return a task by name."""
+        for found in self.tasks:
+            if found.name == task:
+                return found
+        raise KeyError(task)
+
+
+class Submitted(Answer, frozen=True):
+    """A submit that is durable."""
+
+    id: str
+    job: str
+    submitted: datetime
+
+
+class Receipt(Answer, frozen=True):
+    """What a cancel ended, once nothing of it is left running."""
+
+    tasks: int
+    seconds: float
+
+
+class Schedule(Answer, frozen=True):
+    """Whether a schedule is switched on; if not, when it goes on by itself."""
+
+    job: str
+    active: bool
+    paused_until: datetime | None = None
+
+
+class Approval(Answer, frozen=True):
+    """An answer that was given to a task."""
+
+    execution: str
+    task: str
+    approved: bool
+    by: str = ""
+
+
+class Log(Answer, frozen=True):
+    """A part of what an attempt printed; offsets count the bytes printed."""
+
+    attempt: int
+    offset: int
+    next_offset: int
+    total: int
+    text: str
+    kept: list[tuple[int, int]] = []
+    truncated: bool = False
+    finished: bool = True
+
+
+class Durations(Answer, frozen=True):
+    """How long something took, in seconds."""
+
+    count: int
+    mean: float
+    median: float
+    p95: float
+    longest: float
+
+
+class TaskStats(Answer, frozen=True):
+    """One task over several executions."""
+
+    states: dict[str, int]
+    attempts: int = 0
+    retried: int = 0
+    durations: Durations | None = None
+
+
+class Stats(Answer, frozen=True):
+    """The latest executions of a job together."""
+
+    job: str
+    executions: int
+    states: dict[str, int]
+    oldest: datetime | None = None
+    success_rate: float | None = None
+    durations: Durations | None = None
+    tasks: dict[str, TaskStats] = {}

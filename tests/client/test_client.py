@@ -1,0 +1,340 @@
+"""The client against a real server: every method, every error, and events that come once whatever breaks."""
+
+from __future__ import annotations
+
+import gc
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+
+import pytest
+import trio
+
+import goflow_trio.client
+from goflow_trio import Approve, Goflow, Job, Security, Task, UsageError
+from goflow_trio.client import Client, Forbidden, Missing, Refused, Submission, Unauthorized, Unreachable, open_client
+from goflow_trio.client.asking import error_of
+from goflow_trio.errors import GoflowError, NotFound
+from goflow_trio.web.app import ROUTES
+
+
+def jobs():
+    etl = Job("etl/ü", schedule="@daily", params={"x": 1})
+
+    @etl.task
+    def load(context):
+        context.log("loading\n" * 3)
+        if context.params["x"] == 13:
+            raise ValueError("unlucky")
+        return context.params["x"]
+
+    long = Job("long")
+    long.add(Task("hang", trio.sleep_forever))
+    asking = Job("asking")
+    asking.add(Task("ask", Approve("really?")))
+    return etl, long, asking
+
+
+def make_goflow(store="memory://", **options):
+    gf = Goflow(store, **options)
+    for job in jobs():
+        gf.add_job(job)
+    return gf
+
+
+@asynccontextmanager
+async def serving(gf, bind="127.0.0.1:0"):
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(partial(gf.serve, bind, grace=0))
+            yield url
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def client(nursery):
+    (url,) = await nursery.start(partial(make_goflow().serve, "127.0.0.1:0", grace=0))
+    with trio.fail_after(30):
+        async with open_client(url + "/") as client:
+            yield client
+    nursery.cancel_scope.cancel()
+
+
+async def test_jobs(client):
+    assert await client.jobs() == ["etl/ü", "long", "asking"]
+    job = await client.job("etl/ü")
+    assert (job.name, job.tasks, job.schedule, job.active, job.params) == ("etl/ü", ["load"], "@daily", False, {"x": 1})
+    first, second = await client.next("etl/ü", 2)
+    assert datetime.now(UTC) < first < second
+    assert await client.toggle("etl/ü") is True
+    assert (await client.pause("etl/ü", datetime(2099, 1, 1, tzinfo=UTC))).paused_until.year == 2099
+    assert (await client.resume("etl/ü")).active
+    assert (await client.health()).health == "OK"
+    assert (await client.session()).role == "operate"
+
+
+async def test_executions(client):
+    good = await client.run("etl/ü", {"x": 2})
+    assert (good.state, good["load"].result, good["load"].attempts[0].number) == ("successful", 2, 1)
+    with pytest.raises(KeyError):
+        good["nope"]
+    bad = await client.run("etl/ü", {"x": 13})
+    assert (bad.state, bad["load"].error.message) == ("failed", "unlucky")
+    again = await client.retry(bad.id)
+    assert (await client.wait(again.id)).reopenings
+    submitted = await client.submit("etl/ü", idempotency_key="k")
+    assert (await client.submit("etl/ü", idempotency_key="k")).id == submitted.id
+    many = await client.submit_many([Submission("etl/ü", {"x": n}) for n in range(5)])
+    for one in many:
+        await client.wait(one.id)
+    listed = [execution.id async for execution in client.executions("etl/ü")]
+    assert listed[:5] == sorted((one.id for one in many), reverse=True)
+    assert [execution.id async for execution in client.executions(state="failed")] == [bad.id]
+    assert len([execution async for execution in client.executions(limit=3)]) == 3
+    stats = await client.stats("etl/ü")
+    assert (stats.executions, stats.states["failed"]) == (8, 1)
+
+
+async def test_listings_go_from_page_to_page(client, monkeypatch):
+    monkeypatch.setattr("goflow_trio.client.client._PAGE", 3)
+    many = await client.submit_many([Submission("etl/ü")] * 8)
+    for limit in (None, 8, 7, 3, 2):
+        found = [execution.id async for execution in client.executions(limit=limit)]
+        assert found == sorted((one.id for one in many), reverse=True)[:limit]
+
+
+async def test_cancel_approve_and_logs(client):
+    execution = (await client.submit("long")).id
+    assert (await client.cancel(execution)).tasks == 1
+    assert (await client.execution(execution)).reason == "cancelled over the API"
+    asked = (await client.submit("asking")).id
+    async with client.events(after=0, execution=asked, types="task.*") as events:
+        await anext(events)
+    assert (await client.approve(asked, "ask", comment="yes")).approved
+    assert (await client.wait(asked)).state == "successful"
+    done = await client.run("etl/ü")
+    log = await client.log(done.id, "load")
+    assert (log.total, log.finished, log.attempt) == (24, True, 1)
+    assert (await client.log(done.id, "load", tail=8)).text == "loading\n"
+    assert "".join([part.text async for part in client.follow_log(done.id, "load")]) == "loading\n" * 3
+
+
+async def test_what_the_server_refuses_is_an_error_with_its_reason(client):
+    for call in (client.job("no"), client.submit("no"), client.execution("no"), client.cancel("no"), client.next("no")):
+        with pytest.raises(Missing, match="no") as error:
+            await call
+        assert isinstance(error.value, NotFound)
+    with pytest.raises(Refused, match="its parameters are: x"):
+        await client.submit("etl/ü", {"y": 1})
+    with pytest.raises(Refused):
+        async with client.events(types=["nonsense"]):
+            pass
+    with pytest.raises(RuntimeError, match="mine"):  # bare, not in a group
+        async with open_client(client._asking.url):
+            raise RuntimeError("mine")
+
+
+async def test_where_no_server_is():
+    async with open_client("http://127.0.0.1:1") as client:
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
+            await client.jobs()
+        with pytest.raises(Unreachable, match=r"127\.0\.0\.1:1"):
+            async with client.events():
+                pass
+        with pytest.raises(Unreachable):
+            await anext(client.events())
+    for url, token in (("127.0.0.1:80", None), ("ftp://x", None), ("http://x", "a\nb"), ("http://x", "")):
+        with pytest.raises(UsageError):
+            async with open_client(url, token):
+                pass
+
+
+async def test_what_answers_may_be_none_of_ours(nursery):
+    async def something_else(stream):
+        async with stream:
+            await stream.receive_some()
+            await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, something_else, 0, host="127.0.0.1"))
+    async with open_client(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as client:
+        with pytest.raises(Unreachable, match="no server of ours"):
+            await client.jobs()
+        with pytest.raises(GoflowError):
+            async with client.events():
+                pass
+    nursery.cancel_scope.cancel()
+
+
+async def test_tokens(tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text("read read-token-0123456789 bob\noperate operate-token-0123456789 alice")
+    file.chmod(0o600)
+    async with serving(make_goflow(security=Security(token_file=file))) as url:
+        for token in (None, "wrong"):
+            async with open_client(url, token) as client:
+                with pytest.raises(Unauthorized):
+                    await client.jobs()
+                with pytest.raises(Unauthorized):
+                    async with client.events():
+                        pass
+        async with open_client(url, "read-token-0123456789") as client:
+            assert (await client.session()).name == "bob"
+            with pytest.raises(Forbidden, match="operate"):
+                await client.submit("long")
+            async with client.events():
+                pass
+        async with open_client(url, "operate-token-0123456789") as client:
+            execution = (await client.submit("long")).id
+            await client.cancel(execution)
+            assert (await client.execution(execution)).reason == "cancelled by alice"
+
+
+async def test_events_that_nobody_holds_end(client):
+    events = client.events()
+    async with events:
+        pass
+    with pytest.raises(StopAsyncIteration):
+        await anext(events)
+    forgotten = client.events(after=0)
+    execution = await client.submit("etl/ü")
+    assert (await anext(forgotten)).execution == execution.id
+    del forgotten
+    gc.collect()
+    await client.run("etl/ü")
+    with trio.fail_after(5):
+        while client._nursery.child_tasks:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+
+
+class Cutting:
+    """A proxy that cuts its connections on demand."""
+
+    def __init__(self):
+        self.port = 0
+        self.scopes = []
+        self.opened = trio.Event()
+        self.connections = 0
+
+    async def run(self, task_status):
+        async with trio.open_nursery() as nursery:
+            (listener,) = await nursery.start(partial(trio.serve_tcp, self.serve, 0, host="127.0.0.1"))
+            self.url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+            task_status.started()
+
+    async def serve(self, stream):
+        self.connections += 1
+        self.opened.set()
+        with trio.CancelScope() as scope:
+            self.scopes.append(scope)
+            try:
+                async with stream, await trio.open_tcp_stream("127.0.0.1", self.port) as other:
+                    await self.join(stream, other)
+            except* OSError:
+                pass
+
+    async def join(self, one, other):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self.copy, one, other, nursery)
+            nursery.start_soon(self.copy, other, one, nursery)
+
+    async def copy(self, source, sink, nursery):
+        try:
+            async for data in source:
+                await sink.send_all(data)
+        except trio.BrokenResourceError:
+            pass
+        nursery.cancel_scope.cancel()
+
+    def cut(self):
+        self.opened = trio.Event()
+        for scope in self.scopes:
+            scope.cancel()
+        self.scopes.clear()
+
+
+@pytest.mark.parametrize("cuts", [40, pytest.param(300, marks=pytest.mark.slow)])
+async def test_each_event_comes_once_in_order_whatever_breaks(tmp_path, cuts, monkeypatch):
+    """Killed connections during load, and a restart of the server; then its fold is what the API says."""
+    monkeypatch.setattr("goflow_trio.client.events._FIRST_DELAY", 0.01)
+    monkeypatch.setattr("goflow_trio.client.events._LONGEST_DELAY", 0.2)
+    store = f"sqlite:///{tmp_path}/x.db"
+    proxy = Cutting()
+    seen, ids = [], []
+
+    async def follow(events):
+        async for event in events:
+            seen.append(event)
+
+    async def load(direct):
+        for _ in range(cuts // 2):
+            ids.extend(one.id for one in await direct.submit_many([Submission("etl/ü")] * 3))
+            with trio.fail_after(20):
+                await proxy.opened.wait()
+            await trio.sleep(0.01)
+            proxy.cut()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(proxy.run)
+        async with open_client(proxy.url) as client:
+            for run in range(2):
+                async with serving(make_goflow(store)) as url, open_client(url) as direct:
+                    proxy.port = int(url.rsplit(":", 1)[1])
+                    if run == 0:
+                        nursery.start_soon(follow, client.events(after=0))
+                    await load(direct)
+                    if run == 1:
+                        api = {}
+                        while set(api.values()) != {"successful"}:
+                            await trio.sleep(0.1)
+                            api = {one.id: one.state async for one in direct.executions()}
+                        with trio.fail_after(30):
+                            while sum(event.type == "execution.finished" for event in seen) < len(ids):  # noqa: ASYNC110
+                                await trio.sleep(0.05)
+        nursery.cancel_scope.cancel()
+    durable = [event.seq for event in seen if event.type not in {"task.output", "task.progress"}]
+    assert durable == list(range(1, len(durable) + 1)), "each once, in order, none missing"
+    fold = {event.execution: event.details["state"] for event in seen if event.type == "execution.finished"}
+    assert fold == api
+    assert set(api) == set(ids)
+    print(f"{proxy.connections} connections, {len(durable)} events, {len(ids)} executions")
+    assert proxy.connections >= cuts
+
+
+async def test_a_position_the_log_does_not_have_is_a_reset(client):
+    execution = await client.run("etl/ü")
+    async with client.events(after=10**9) as events:
+        reset = await anext(events)
+        assert (reset.type, [one.id for one in reset.executions]) == ("reset", [execution.id])
+        again = await client.submit("etl/ü")
+        assert (await anext(events)).execution == again.id
+
+
+def test_errors_by_status():
+    assert isinstance(error_of(503, "x", "7"), goflow_trio.client.Unavailable)
+    assert error_of(503, "x", "7").retry_after == 7
+    assert (type(error_of(409, "x")), error_of(409, "x").status) == (Refused, 409)
+
+
+def test_the_client_has_a_method_for_each_of_these_routes():
+    methods = {
+        "health": "health",
+        "session": "session",
+        "list_jobs": "jobs",
+        "job_details": "job",
+        "next_instants": "next",
+        "job_stats": "stats",
+        "toggle": "toggle",
+        "pause": "pause",
+        "resume": "resume",
+        "submit": "submit",
+        "submit_batch": "submit_many",
+        "list_executions": "executions",
+        "execution_details": "execution",
+        "cancel": "cancel",
+        "retry": "retry",
+        "approve": "approve",
+        "read_log": "log",
+        "events_over_websocket": "events",
+    }
+    assert set(methods) <= {route.name for group in ROUTES for route in group.routes}
+    assert all(hasattr(Client, name) for name in methods.values())
