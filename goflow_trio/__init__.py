@@ -33,6 +33,7 @@ from goflow_trio.operators import (
     Operator,
     Post,
     Request,
+    RunJob,
     Sleep,
     WaitFor,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "OutputSlice",
     "Post",
     "Request",
+    "RunJob",
     "Security",
     "Skip",
     "Sleep",

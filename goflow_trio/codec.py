@@ -230,7 +230,9 @@ def encode_record(record: ExecutionRecord) -> bytes:
     values = [getattr(record, name) for name in _RECORD_FIELDS]
     values[_RECORD_FIELDS.index("tasks")] = [_pack_task(task) for task in record.tasks.values()]
     values[_RECORD_FIELDS.index("params")] = dict(record.params)
-    values[_RECORD_FIELDS.index("reopenings")] = [(one.at, one.by, one.reason, one.tasks) for one in record.reopenings]
+    values[_RECORD_FIELDS.index("reopenings")] = [
+        (one.at, one.by, one.reason, one.tasks, one.start) for one in record.reopenings
+    ]
     return seal(values)
 
 
@@ -251,7 +253,8 @@ def decode_record(data: bytes, what: str = "execution") -> ExecutionRecord:
         values["state"] = State(values["state"])
         values["ending"] = None if values.get("ending") is None else State(values["ending"])
         values["reopenings"] = [
-            Reopening(at, by, reason, tuple(names)) for at, by, reason, names in values.get("reopenings", ())
+            Reopening(at, by, reason, tuple(names), *more)
+            for at, by, reason, names, *more in values.get("reopenings", ())
         ]
         return ExecutionRecord(**values)
     except (TypeError, ValueError, KeyError) as error:

@@ -134,6 +134,10 @@ class Skip(GoflowError):
     """Raised by a task's work: there is nothing to do, the task is to be skipped. `raise Skip("no new files")`."""
 
 
+class JobFailed(OperatorError):
+    """The job that a `RunJob` waited for did not end successful."""
+
+
 class CommandFailed(OperatorError):
     """A command ended with an exit code other than 0, by a signal, or could not be started.
 

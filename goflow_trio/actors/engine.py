@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +21,7 @@ from attrs import evolve, frozen
 from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.actors.batch import Submission, submit_all
+from goflow_trio.actors.children import Parent, force, run_child, with_children
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.gate import Account, Gate
@@ -39,6 +41,7 @@ from goflow_trio.core.messages import (
     CancelRequested,
     Decided,
     Event,
+    Report,
     ScheduleStarted,
     ScheduleToggled,
     TaskCancelRequested,
@@ -51,7 +54,6 @@ from goflow_trio.core.states import State
 from goflow_trio.core.timeline import Timeline
 from goflow_trio.errors import (
     CodecError,
-    DefinitionError,
     EngineClosed,
     Overloaded,
     StoreUnavailable,
@@ -112,6 +114,10 @@ class Execution:
             self._last = self._engine.store.ledger.find(self.id) or self._last
         assert self._last is not None
         return self._last
+
+    def send(self, report: Report) -> None:
+        """Tell its supervisor something; never blocks."""
+        self._supervisor.send(report)
 
     async def wait(self) -> ExecutionRecord:
         """Return the record once the execution is finished and nothing of it runs any more.
@@ -177,6 +183,8 @@ class Engine:
         self._nursery = nursery
         self._plans = {name: plan_job(job) for name, job in jobs.items()}
         self._world = world
+        world.run_child = partial(run_child, self)
+        world.force_child = partial(force, self)
         self._executions: dict[str, Execution] = {}
         self._unfinished: Counter[str] = Counter()  # executions by job
         self._gate = gate
@@ -222,6 +230,10 @@ class Engine:
             return self.jobs[name]
         except KeyError:
             raise UnknownJob(f"no job {name!r} is registered") from None
+
+    def running(self, execution_id: str) -> Execution | None:
+        """Return the handle on an unfinished execution; None if none of this id is unfinished here."""
+        return self._executions.get(execution_id)
 
     def execution(self, execution_id: str) -> Execution:
         """Return the handle on an unfinished execution.
@@ -391,6 +403,7 @@ class Engine:
         scheduled_for: datetime | None = None,
         trigger: str = "manual",
         execution_id: str | None = None,
+        parent: Parent | None = None,
     ) -> Execution:
         job = self.job(name)
         merged = _merged_params(job, params)
@@ -405,7 +418,7 @@ class Engine:
                 await self._until_durable(known)
                 return known
             self._check_open()
-        execution = self._launch(execution_id, job, merged, scheduled_for, trigger)
+        execution = self._launch(execution_id, job, merged, scheduled_for, trigger, parent=parent)
         await self._until_durable(execution)
         return execution
 
@@ -431,14 +444,28 @@ class Engine:
             raise StoreUnavailable("the store did not take it; nothing was begun, try again later")
 
     def _launch(
-        self, execution_id: str, job: Job, params: dict[str, Any], scheduled_for: datetime | None, trigger: str
+        self,
+        execution_id: str,
+        job: Job,
+        params: dict[str, Any],
+        scheduled_for: datetime | None,
+        trigger: str,
+        *,
+        parent: Parent | None,
     ) -> Execution:
         known = self._executions.get(execution_id)
         if known is not None:  # another submit with the same idempotency key was quicker
             return known
         account = self._gate.account(execution_id, job)
         machine = ExecutionMachine(self._plans[job.name], execution_id, account.ask)
-        step = machine.submit(self.now(), params=params, scheduled_for=scheduled_for, trigger=trigger)
+        step = machine.submit(
+            self.now(),
+            params=params,
+            scheduled_for=scheduled_for,
+            trigger=trigger,
+            parent="" if parent is None else parent.execution,
+            parent_task="" if parent is None else parent.task,
+        )
         return self._supervise(machine, job, params, step, account)
 
     def _supervise(
@@ -501,6 +528,10 @@ class Engine:
             raise UnknownTask(f"execution {execution_id} of job {record.job!r} has no task {task!r}")
         return CancelReceipt()
 
+    async def submit_child(self, parent: Parent, job: str, params: Mapping[str, Any]) -> Execution:
+        """Run a job as the child of an attempt, under the id that follows from it; returns once that is durable."""
+        return await self._submit(job, params, trigger="job", execution_id=parent.child, parent=parent)
+
     async def retry(
         self,
         execution_id: str,
@@ -546,7 +577,14 @@ class Engine:
         tasks = tasks_to_rerun(plan, record, start, task, downstream=downstream)
         account = self._gate.account(record.id, job)
         machine, step = ExecutionMachine.reopen(
-            plan, record, self.now(), tasks=tasks, by=by, reason=reason, admit=account.ask
+            plan,
+            record,
+            self.now(),
+            tasks=tasks,
+            by=by,
+            reason=reason,
+            start=start if task is None else "",
+            admit=account.ask,
         )
         self.store.ledger.held[execution_id] = record
         execution = self._supervise(machine, job, record.params, step, account)
@@ -747,16 +785,19 @@ class Engine:
         ]
         if first_seen:
             await self.store.promptly(self.store.offer(first_seen).durable)
+        plans: list[tuple[ExecutionRecord, Plan]] = []
         for record in unfinished(self.store.ledger.live.values()):
-            job = self.jobs.get(record.job)
             try:
                 lost = self.store.ledger.broken.get(record.id)
-                plan = await self._plan_of(record, job)
+                plan = await self._plan_of(record, self.jobs.get(record.job))
             except CodecError as error:
                 lost = lost or str(error)
             if lost is not None:
                 await self.store.append(end_broken(record, self.now(), f"its record is damaged: {lost}"))
                 continue
+            plans.append((record, plan))
+        for record, plan in plans:  # without a pause in between: a parent must find its child resumed
+            job = self.jobs.get(record.job)
             account = self._gate.account(record.id, job)
             machine, step = ExecutionMachine.restore(plan, record, self.now(), account.ask)
             self._supervise(machine, job, record.params, step, account)
@@ -817,12 +858,7 @@ async def open_engine(
         StoreFenced: another engine has taken the store over; raised at the end of the block, which is cancelled.
         StoreError: the store cannot be used.
     """
-    registered: dict[str, Job] = {}
-    for source in jobs:
-        job = build_job(source)
-        if job.name in registered:
-            raise DefinitionError(f"two jobs are named {job.name!r}; job names are unique in an engine")
-        registered[job.name] = job
+    registered = with_children(build_job(source) for source in jobs)
     gate = Gate(registered, max_active_tasks, pools)
     world = environment or real_environment()
     backend = await open_backend(store)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +18,7 @@ import trio
 from attrs import define, field, frozen
 
 from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
+from goflow_trio.actors.children import Parent
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.gate import Account
 from goflow_trio.actors.mapping import prepare_items
@@ -45,6 +47,14 @@ from goflow_trio.operators.toll import Strays, Toll
 logger = logging.getLogger("goflow_trio.supervisor")
 
 
+async def _no_children(parent: Parent, job: str, params: Mapping[str, Any]) -> Any:
+    raise NotImplementedError("the engine says how a child is run")
+
+
+def _no_child(child: str) -> None:
+    raise NotImplementedError("the engine says how a child is ended")
+
+
 @frozen
 class Work:
     """What a task has to call: its operator, its condition, and what gives its items."""
@@ -64,6 +74,8 @@ class Surroundings:
         threads: counts the threads of synchronous operators.
         outputs: takes what attempts print.
         strays: counts the threads that nobody waits for any more.
+        run_child: runs a job as the child of an attempt, see `actors/children.py`.
+        force_child: passes on to a child that clean-up is to be ended too.
         operators: operators, looked at once, by identity of the task's definition.
     """
 
@@ -72,6 +84,8 @@ class Surroundings:
     threads: trio.CapacityLimiter
     outputs: Outputs
     strays: Strays = field(factory=Strays)
+    run_child: Callable[[Parent, str, Mapping[str, Any]], Awaitable[Any]] = _no_children
+    force_child: Callable[[str], None] = _no_child
     operators: dict[int, Work] = field(factory=dict)
 
     def prepared(self, task: Task) -> Work:
@@ -222,6 +236,8 @@ class Supervisor:
                 case CancelAttempt(task):
                     if task in self._scopes:
                         self._scopes[task].cancel()
+                    if self.machine.forced:
+                        self._world.force_child(self.record.tasks[task].attempts[-1].child)
         self._taken = self._received
         self._wake()
 
@@ -278,6 +294,7 @@ class Supervisor:
             scheduled_for=record.scheduled_for,
             deadline=scope.deadline if self.machine.ending else min(scope.deadline, self.deadline),
             waited=waited,
+            run_job=partial(self._run_child, name, attempt, scope),
             item=place.item,
             index=place.index,
             log=outlets.log,
@@ -296,6 +313,15 @@ class Supervisor:
     async def _run_attempt(self, assignment: Assignment) -> None:
         with self.account.holding(assignment.context.task):
             await run_attempt(assignment, self.send, self._results.__setitem__)
+
+    async def _run_child(
+        self, name: str, attempt: int, scope: trio.CancelScope, job: str, params: Mapping[str, Any]
+    ) -> Any:
+        attempts = self.record.tasks[name].attempts
+        child = attempts[-1].child
+        again = any(one.child == child for one in attempts[:-1])
+        parent = Parent(self.machine.execution, name, attempt, child, again, scope)
+        return await self._world.run_child(parent, job, params)
 
     def _waited(self, name: str) -> float:
         """Return how long ago the running attempt of a task began, by the wall clock: it may go on after a restart."""

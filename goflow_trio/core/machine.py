@@ -22,6 +22,7 @@ from typing import Any
 from attrs import Factory, define
 
 from goflow_trio.core import limits
+from goflow_trio.core.ids import child_id
 from goflow_trio.core.messages import (
     AttemptCancelled,
     AttemptExpanded,
@@ -159,6 +160,7 @@ class ExecutionMachine:
         self._groups: dict[int, _Group] = {}  # by map, once its items are known
         self._items: list[tuple[int, int]] = []  # map and number of each item, in the order of their places
         self._item_index: dict[str, int] = {}
+        self._children: dict[int, str] = {}  # which child a task goes on with that begins anew
         self._former: dict[str, int] = {}  # attempts of what was an item before the execution was opened again
         self._is_ready = bytearray(count)
         self._admit = admit
@@ -188,6 +190,11 @@ class ExecutionMachine:
     def finished(self) -> bool:
         """Whether the execution reached its final state."""
         return self.state.is_final
+
+    @property
+    def forced(self) -> bool:
+        """Whether clean-up was told to end too."""
+        return self._forced
 
     @property
     def active(self) -> int:
@@ -225,6 +232,8 @@ class ExecutionMachine:
         params: Mapping[str, Any] | None = None,
         scheduled_for: datetime | None = None,
         trigger: str = "manual",
+        parent: str = "",
+        parent_task: str = "",
     ) -> Step:
         """Begin to exist. Nothing runs before `start`."""
         self._emit(
@@ -236,6 +245,8 @@ class ExecutionMachine:
                 scheduled_for=scheduled_for,
                 definition=self.plan.digest,
                 trigger=trigger,
+                parent=parent,
+                parent_task=parent_task,
             )
         )
         return self._take_step(now)
@@ -292,12 +303,16 @@ class ExecutionMachine:
         by: str,
         reason: str,
         admit: Admit = _admit_all,
+        start: str = "",
     ) -> tuple[ExecutionMachine, Step]:
         """Open an execution that is over: `tasks` begin anew, with fresh retries, the others stay as they ended.
 
-        It then still has to be started, as one that was just submitted. Which tasks: `core/rerun.py`.
+        It then still has to be started, as one that was just submitted. Which tasks: `core/rerun.py`. A task that ran a
+        child which was not successful goes on with that child, unless everything begins at the `start`.
         """
-        event = ExecutionReopened(now, plan.job, record.id, record.version + 1, tasks=tasks, by=by, reason=reason)
+        event = ExecutionReopened(
+            now, plan.job, record.id, record.version + 1, tasks=tasks, by=by, reason=reason, start=start
+        )
         check_transition(EXECUTION_REOPENED, record.state, State.NOTSTARTED, f"execution {record.id}")
         for name in tasks:
             check_transition(TASK_REOPENED, record.tasks[name].state, State.NOTSTARTED, f"task {name!r}")
@@ -751,6 +766,8 @@ class ExecutionMachine:
         event = TaskStarted(now, self.plan.job, task=self._name(index), attempt=attempt)
         if waits is not None:
             event.waiting, event.reason = waits.kind, waits.text
+            if waits.kind == "job":
+                event.child = self._children.pop(index, "") or child_id(self.execution, event.task, attempt, now)
         self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
         if self._task(index).total_timeout is not None:
@@ -848,22 +865,33 @@ class ExecutionMachine:
         if len(record.tasks) > len(self.plan.tasks):
             self._load_items(record)
         for index in range(len(self._states)):
-            name = self._name(index)
-            task = record.tasks[name]
+            task = record.tasks[self._name(index)]
             self._load_attempts(index, task)
+            if task.earlier:
+                self._load_child(index, task, keep=record.reopenings[-1].start != "start")
             if index in self._groups:  # what counts are its items
                 self._unfinished -= task.state.is_final
                 continue
-            if task.state is State.RUNNING:
-                self._active += not self._waits(index)
-                group = self._group_of(index)
-                if group is not None and group.limit is not None:
-                    group.placed.add(index)
-            if task.state.is_final:
-                self._ended(index, task.state, task.chosen)
-            if task.state is State.FAILED:
-                self._note_failure(name)
-            self._cancelled += task.state is State.CANCELLED
+            self._load_state(index, task)
+
+    def _load_state(self, index: int, task: TaskRecord) -> None:
+        """Count a task where it counts in its state."""
+        if task.state is State.RUNNING:
+            self._active += not self._waits(index)
+            group = self._group_of(index)
+            if group is not None and group.limit is not None:
+                group.placed.add(index)
+        if task.state.is_final:
+            self._ended(index, task.state, task.chosen)
+        if task.state is State.FAILED:
+            self._note_failure(task.name)
+        self._cancelled += task.state is State.CANCELLED
+
+    def _load_child(self, index: int, task: TaskRecord, *, keep: bool) -> None:
+        """Take in which child a task ran before the execution was opened again, if it is to go on with that."""
+        last = task.attempts[-1]
+        if keep and task.earlier == task.attempt and last.child and last.state is not State.SUCCESSFUL:
+            self._children[index] = last.child
 
     def _load_attempts(self, index: int, task: TaskRecord) -> None:
         self._states[index] = task.state

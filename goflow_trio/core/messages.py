@@ -230,6 +230,8 @@ class ExecutionSubmitted(Event):
     scheduled_for: datetime | None = None
     definition: str = ""  # digest of the graph it runs on
     trigger: str = "manual"
+    parent: str = ""  # the execution whose task runs this one
+    parent_task: str = ""
 
 
 @define
@@ -266,6 +268,7 @@ class ExecutionReopened(Event):
     tasks: tuple[str, ...] = ()
     by: str = ""
     reason: str = ""
+    start: str = ""  # "start" if everything begins anew
 
 
 @define
@@ -275,6 +278,7 @@ class TaskStarted(Event):
     type: ClassVar[str] = "task.started"
     waiting: str = ""
     reason: str = ""
+    child: str = ""  # the execution that it runs and waits for
 
 
 @define

@@ -35,7 +35,10 @@ from goflow_trio.errors import CodecError
 
 @define
 class AttemptRecord:
-    """One try of a task: `state` is `running`, then `successful`, `failed` or `cancelled`."""
+    """One try of a task: `state` is `running`, then `successful`, `failed`, `skipped` or `cancelled`.
+
+    `child` is the id of the execution that it ran and waited for, if it did.
+    """
 
     number: int
     started: datetime
@@ -43,6 +46,7 @@ class AttemptRecord:
     state: State = State.RUNNING
     error: TaskError | None = None
     reason: str = ""
+    child: str = ""
 
 
 @define
@@ -108,12 +112,14 @@ class Reopening:
         by: who asked for it.
         reason: why.
         tasks: which tasks began anew.
+        start: `"start"` if everything did.
     """
 
     at: datetime
     by: str
     reason: str
     tasks: tuple[str, ...]
+    start: str = ""
 
 
 @define
@@ -138,6 +144,8 @@ class ExecutionRecord:
         forced: whether its clean-up was told to end too.
         version: how many events it is the fold of.
         reopenings: how often it was opened again after its end, by whom and why; oldest first.
+        parent: the execution whose task runs this one, if one does.
+        parent_task: that task.
     """
 
     id: str
@@ -157,6 +165,8 @@ class ExecutionRecord:
     forced: bool = False
     version: int = 0
     reopenings: list[Reopening] = field(factory=list)
+    parent: str = ""
+    parent_task: str = ""
 
     @property
     def results(self) -> dict[str, Any]:
@@ -189,6 +199,8 @@ def submitted_record(event: ExecutionSubmitted) -> ExecutionRecord:
         trigger=event.trigger,
         scheduled_for=event.scheduled_for,
         definition=event.definition,
+        parent=event.parent,
+        parent_task=event.parent_task,
         version=event.version,
     )
 
@@ -255,7 +267,7 @@ def _reopen(record: ExecutionRecord, event: ExecutionReopened) -> None:
     record.reason = ""
     record.ending = None
     record.forced = False
-    record.reopenings.append(Reopening(event.at, event.by, event.reason, event.tasks))
+    record.reopenings.append(Reopening(event.at, event.by, event.reason, event.tasks, event.start))
     for name in event.tasks:
         _begin_anew_with_items(record, record.tasks[name], event)
 
@@ -320,7 +332,7 @@ def _apply_task(task: TaskRecord, event: Event) -> None:
             task.retry_at = None
             task.reason = event.reason
             task.waiting = event.waiting
-            task.attempts.append(AttemptRecord(event.attempt, event.at))
+            task.attempts.append(AttemptRecord(event.attempt, event.at, child=event.child))
         case TaskSucceeded():
             task.result = event.result
             task.chosen = event.chosen

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from attrs import field, frozen
 
+from goflow_trio.errors import OperatorError
+
 
 def _ignore_text(_text: str) -> None:
     """Drop the text: a context made by hand has nobody to tell."""
+
+
+async def _no_engine(job: str, params: Mapping[str, Any]) -> Any:  # noqa: ARG001
+    raise OperatorError(f"job {job!r} can only be run inside an engine; a context made by hand has none")
 
 
 def _ignore_progress(_done: float, _total: float | None) -> None:
@@ -34,6 +40,8 @@ class TaskContext:
             for an item that was not successful.
         item: what this attempt is for, in a task that is mapped.
         index: the item's place, from 0; None in a task that is not mapped.
+        run_job: runs a job as the child of this attempt and returns its results; for `RunJob`, whose attempts are
+            made for it.
         scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
         deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
             time-out.
@@ -55,6 +63,7 @@ class TaskContext:
     waited: float = 0.0
     item: Any = None
     index: int | None = None
+    run_job: Callable[[str, Mapping[str, Any]], Awaitable[Any]] = field(default=_no_engine, repr=False, eq=False)
     log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
     _report_progress: Callable[[float, float | None], None] = field(
         default=_ignore_progress, repr=False, eq=False, alias="report_progress"

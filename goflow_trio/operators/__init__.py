@@ -1,8 +1,8 @@
 """The operators that come with goflow-trio, and the protocol of those that do not.
 
-`base` says what an operator is and calls it; `noop`, `function`, `command`, `http` and those of `flow` are operators;
-`processes` and `output` serve `command`. Nothing here knows the engine: an operator sees its
-`TaskContext` and nothing else.
+`base` says what an operator is and calls it; `noop`, `function`, `command`, `http`, `flow` and `run_job` hold
+operators; `processes` and `output` serve `command`. Nothing here knows the engine: an operator sees its `TaskContext`
+and nothing else.
 """
 
 from goflow_trio.operators.base import Operator
@@ -11,6 +11,7 @@ from goflow_trio.operators.flow import Approve, Branch, Sleep, WaitFor
 from goflow_trio.operators.function import Function
 from goflow_trio.operators.http import Get, Post, Request
 from goflow_trio.operators.noop import Noop
+from goflow_trio.operators.run_job import RunJob
 
 __all__ = [
     "Approve",
@@ -22,6 +23,7 @@ __all__ = [
     "Operator",
     "Post",
     "Request",
+    "RunJob",
     "Sleep",
     "WaitFor",
 ]

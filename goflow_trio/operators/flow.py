@@ -118,14 +118,14 @@ class WaitFor:
         until = trio.current_time() + (float("inf") if self.timeout is None else self.timeout - context.waited)
         with trio.move_on_at(until):
             while True:
-                answer = await call_operator(predicate, context, limiter=_limiter())
+                answer = await call_operator(predicate, context, limiter=condition_threads())
                 if answer:
                     return answer
                 await trio.sleep(self.every)
         raise TimeoutError(f"its condition did not hold within {self.timeout:g} s")
 
 
-def _limiter() -> trio.CapacityLimiter:
+def condition_threads() -> trio.CapacityLimiter:
     """Return what counts the threads of conditions: they hold no slot, so they may not starve what does."""
     try:
         return _threads.get()

@@ -145,7 +145,7 @@ class Failure(Struct):
 
 
 class Attempt(Struct):
-    """One try of a task."""
+    """One try of a task. `child` is the id of the execution that it ran and waited for, or empty."""
 
     number: int
     state: State
@@ -153,6 +153,7 @@ class Attempt(Struct):
     finished: Maybe
     error: Failure | None
     reason: str
+    child: str
 
 
 class TaskDetails(Struct, rename="camel"):
@@ -205,6 +206,8 @@ class ExecutionDetails(Struct, rename="camel"):
     reason: str
     params: dict[str, Any]
     reopenings: list[Reopening]
+    parent: str
+    parent_task: str
 
 
 class RunTasks(Struct):

@@ -105,6 +105,8 @@ def execution_details(record: ExecutionRecord) -> shapes.ExecutionDetails:
         finished=timestamp(record.finished),
         reason=record.reason,
         params=plain(dict(record.params)),
+        parent=record.parent,
+        parent_task=record.parent_task,
         reopenings=[
             shapes.Reopening(at=instant(one.at), by=one.by, reason=one.reason, tasks=list(one.tasks))
             for one in record.reopenings
@@ -140,6 +142,7 @@ def _attempt(attempt: AttemptRecord) -> shapes.Attempt:
         finished=timestamp(attempt.finished),
         error=_error(attempt.error),
         reason=attempt.reason,
+        child=attempt.child,
     )
 
 

@@ -39,3 +39,9 @@ async def test_flow_map(autojump_clock):
     assert str(record.tasks["total"].state) == "skipped"
     assert record.results["at-least"] == 48
     assert record.reason == "failed: count-lines[2]"
+
+
+async def test_flow_run_job(autojump_clock):
+    record = await run(load("flow_run_job").week())
+    assert record.results["each-day"][0] == {"extract": [6, 6, 6], "total": 18}
+    assert record.results["report"] == 3 * (6 + 7 + 9)
