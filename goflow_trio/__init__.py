@@ -16,7 +16,16 @@ from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_eng
 from goflow_trio.core.output import OutputPiece, OutputSlice
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import DefinitionError, GoflowError, NotFound, Skip, StoreError, UsageError, WrongState
+from goflow_trio.errors import (
+    DefinitionError,
+    GoflowError,
+    NotFound,
+    ParamsError,
+    Skip,
+    StoreError,
+    UsageError,
+    WrongState,
+)
 from goflow_trio.goflow import Goflow
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
@@ -34,6 +43,7 @@ from goflow_trio.operators import (
     Post,
     Request,
     RunJob,
+    Secret,
     Sleep,
     WaitFor,
 )
@@ -63,9 +73,11 @@ __all__ = [
     "Operator",
     "OutputPiece",
     "OutputSlice",
+    "ParamsError",
     "Post",
     "Request",
     "RunJob",
+    "Secret",
     "Security",
     "Skip",
     "Sleep",

@@ -68,6 +68,21 @@ class UsageError(GoflowError, ValueError):
     """The program was started or called with something it cannot use."""
 
 
+class ParamsError(UsageError):
+    """Parameters of an execution are unknown, missing or of the wrong type; nothing was submitted.
+
+    Args:
+        job: the job's name.
+        fields: what is wrong, by parameter; under the empty name what is about all of them together.
+    """
+
+    def __init__(self, job: str, fields: dict[str, str]) -> None:
+        texts = [text if text.startswith("job ") else f"job {job!r}: {text}" for text in fields.values()]
+        super().__init__("; ".join(texts))
+        self.job = job
+        self.fields = fields
+
+
 class WrongState(UsageError):
     """What was asked does not fit the state something is in: it runs already, or it is over."""
 

@@ -34,6 +34,7 @@ from goflow_trio.errors import GoflowError, Skip
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators.base import Prepared, call_operator
 from goflow_trio.operators.flow import chosen_names
+from goflow_trio.operators.secrets import mask, mask_value
 from goflow_trio.operators.toll import Toll, current_toll
 
 TIMEOUT = "timeout"
@@ -125,7 +126,8 @@ async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None])
         return AttemptSkipped(context.task, context.attempt, "its condition does not hold")
     result = await call_operator(assignment.work, context, limiter=limiter)
     if assignment.expands:
-        return AttemptExpanded(context.task, context.attempt, map_items(result))
+        return AttemptExpanded(context.task, context.attempt, mask_value(map_items(result)))
+    result = mask_value(result)
     chosen = chosen_names(result) if assignment.is_branch else None
     keep_result(context.task, result)
     return AttemptSucceeded(context.task, context.attempt, storable(result if chosen is None else list(chosen)), chosen)
@@ -150,8 +152,8 @@ def describe_error(error: BaseException) -> TaskError:
         lines = ""
     return TaskError(
         type(error).__name__,
-        _clean(message)[: limits.ERROR_CHARS],
-        _clean(lines)[-limits.TRACEBACK_CHARS :],
+        mask(_clean(message))[: limits.ERROR_CHARS],
+        mask(_clean(lines))[-limits.TRACEBACK_CHARS :],
     )
 
 

@@ -898,12 +898,7 @@ async def open_engine(
 
 
 def _merged_params(job: Job, params: Mapping[str, Any] | None) -> dict[str, Any]:
-    given = dict(params or {})
-    unknown = [name for name in given if job.params and name not in job.params]
-    if unknown:
-        known = ", ".join(job.params) or "none"
-        raise UsageError(f"job {job.name!r} has no parameter {unknown[0]!r}; its parameters are: {known}")
-    merged = {**job.params, **given}
+    merged = job.check_params(params or {})
     plain = codec.storable(merged, limits.PARAMS_BYTES)
     if "$unstored" in plain:
         raise UsageError(f"job {job.name!r}: these parameters cannot be stored: {plain['reason']}")

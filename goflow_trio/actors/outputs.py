@@ -28,6 +28,7 @@ from goflow_trio.core.messages import TaskOutput
 from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, locate, milliseconds
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UnknownTask, UsageError
+from goflow_trio.operators.secrets import StreamMask, any_revealed
 
 logger = logging.getLogger("goflow_trio.outputs")
 
@@ -57,6 +58,7 @@ class AttemptOutput:
     """Takes what one attempt prints, from any thread. What comes after `close` is nobody's, and dropped."""
 
     __slots__ = (
+        "_masks",
         "_outputs",
         "_tail_at",
         "announced",
@@ -78,6 +80,7 @@ class AttemptOutput:
         self.noted = False
         self.announced = 0
         self._tail_at = 0.0
+        self._masks: dict[int, StreamMask] = {}  # by stream, once there is a secret
 
     def write(self, data: bytes | str, stream: str = "stdout") -> None:
         """Take the next bytes.
@@ -93,14 +96,23 @@ class AttemptOutput:
         with self.lock:
             if self.closed or not data:
                 return
+            if any_revealed():
+                data = self._masks.setdefault(place, StreamMask()).feed(data)
+            self._keep(data, place, at)
+        self._outputs.note(self)
+
+    def _keep(self, data: bytes, place: int, at: int) -> None:
+        if data:
             if self.kept is None:
                 self.kept = KeptOutput()
             self.kept.write(data, place, at)
-        self._outputs.note(self)
 
     def close(self) -> None:
         """Say that the attempt is over. What it printed is announced before its end is."""
         with self.lock:
+            for place, mask in self._masks.items():
+                self._keep(mask.rest(), place, self._outputs.moment())
+            self._masks = {}
             self.closed = True
         self._outputs.closed(self)
 

@@ -125,7 +125,7 @@ class Supervisor:
         self.account = account
         account.tell = lambda task: self.send(SlotGranted(task))
         self._job = job
-        self._params = MappingProxyType(dict(params))
+        self._params = MappingProxyType(dict(params)) if job is None else job.view_params(params)
         self._world = surroundings
         # Never full: each attempt and timer reports once, and there are only so many of them.
         self._send, self._inbox = trio.open_memory_channel[Report](float("inf"))

@@ -8,9 +8,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, overload
 
+import attrs
+
 from goflow_trio.errors import CycleError, DefinitionError, ScheduleError, UnknownTask
 from goflow_trio.jobs.graph import find_cycle, topological_order
 from goflow_trio.jobs.names import check_name
+from goflow_trio.jobs.params import check_params, params_schema, read_class, view_params
 from goflow_trio.jobs.task import Task, check_seconds
 from goflow_trio.schedules import Between, Jitter, Schedule, parse_schedule
 from goflow_trio.schedules.zones import load_zone
@@ -38,7 +41,8 @@ class Job:
             or any object with `next_after(instant)`. None: only when submitted.
         active: whether the schedule is switched on when the job is first seen; a toggle is remembered and wins.
         timezone: IANA zone the schedule is read in.
-        params: parameters and their defaults; a submit may override them.
+        params: parameters and their defaults, which a submit may override; or an attrs class whose fields give their
+            names, types and defaults.
         timeout: seconds a whole execution may take; then what runs is cancelled, clean-up runs, and it is failed.
         max_active_executions: how many executions of this job run at once; further ones wait their turn.
         max_active_tasks: how many tasks of one execution run at once.
@@ -70,7 +74,7 @@ class Job:
         schedule: str | Schedule | None = None,
         active: bool = False,
         timezone: str = "UTC",
-        params: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | type | None = None,
         timeout: float | None = None,
         max_active_executions: int | None = None,
         max_active_tasks: int | None = None,
@@ -92,7 +96,8 @@ class Job:
         where = f"job {name!r}:"
         self.active = active
         self.timezone = timezone
-        self.params: Mapping[str, Any] = MappingProxyType(_params(where, params))
+        self.params_type = params if isinstance(params, type) else None
+        self.params: Mapping[str, Any] = _params(where, params)
         self.timeout = check_seconds(f"{where} timeout", timeout)
         self.max_active_executions = _count(f"{where} max_active_executions", max_active_executions)
         self.max_active_tasks = _count(f"{where} max_active_tasks", max_active_tasks)
@@ -118,6 +123,8 @@ class Job:
             raise ScheduleError(f"{where} {error}") from None
         self.schedule_text = schedule if isinstance(schedule, str) else "" if schedule is None else str(schedule)
         self._tasks: dict[str, Task] = {}
+        if self.schedule is not None and (missing := self.params_schema().get("required")):
+            raise DefinitionError(f"{where} params: {missing[0]!r} has no default, so the schedule could not run it")
 
     def _read_schedule(self, given: str | Schedule | None) -> Schedule | None:
         if given is None or given == "":
@@ -281,6 +288,22 @@ class Job:
         """Downstream names by task name, both in the order of definition."""
         return {task.name: [after.name for after in task.downstream] for task in self}
 
+    def check_params(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return all parameters of an execution, defaults filled in, as plain data.
+
+        Raises:
+            ParamsError: some are unknown, missing or of the wrong type; its `fields` say which and why.
+        """
+        return check_params(self.name, self.params_type, self.params, given)
+
+    def view_params(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the stored parameters of an execution as its tasks see them."""
+        return view_params(self.params_type, values)
+
+    def params_schema(self) -> dict[str, Any]:
+        """Return the parameters as a JSON Schema of an object, to make a form of."""
+        return params_schema(self.params_type, self.params)
+
     def validate(self) -> None:
         """Check the whole: every edge leads to a task of this job, and no task waits for itself.
 
@@ -337,12 +360,16 @@ def _call_factory(factory: object) -> Job:
     return job
 
 
-def _params(where: str, params: object) -> dict[str, Any]:
+def _params(where: str, params: object) -> Mapping[str, Any]:
     if params is None:
-        return {}
+        return MappingProxyType({})
+    if isinstance(params, type) and attrs.has(params):
+        return read_class(where, params)
     if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
-        raise DefinitionError(f"{where} params must be a mapping from names to defaults, got {params!r}")
-    return dict(params)
+        raise DefinitionError(
+            f"{where} params must be a mapping from names to defaults, or an attrs class, got {params!r}"
+        )
+    return MappingProxyType(dict(params))
 
 
 def _count(what: str, value: object) -> int | None:

@@ -1,8 +1,8 @@
 """The operators that come with goflow-trio, and the protocol of those that do not.
 
 `base` says what an operator is and calls it; `noop`, `function`, `command`, `http`, `flow` and `run_job` hold
-operators; `processes` and `output` serve `command`. Nothing here knows the engine: an operator sees its `TaskContext`
-and nothing else.
+operators; `processes` and `output` serve `command`, `secrets` hides what nobody is to see. Nothing here knows the
+engine: an operator sees its `TaskContext` and nothing else.
 """
 
 from goflow_trio.operators.base import Operator
@@ -12,6 +12,7 @@ from goflow_trio.operators.function import Function
 from goflow_trio.operators.http import Get, Post, Request
 from goflow_trio.operators.noop import Noop
 from goflow_trio.operators.run_job import RunJob
+from goflow_trio.operators.secrets import Secret
 
 __all__ = [
     "Approve",
@@ -24,6 +25,7 @@ __all__ = [
     "Post",
     "Request",
     "RunJob",
+    "Secret",
     "Sleep",
     "WaitFor",
 ]

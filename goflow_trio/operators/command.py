@@ -21,6 +21,7 @@ from goflow_trio.errors import CommandFailed, DefinitionError
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators import processes
 from goflow_trio.operators.output import Kept
+from goflow_trio.operators.secrets import Secret, revealed
 
 RESULT_HEAD = 64 * 1024
 """Bytes of the beginning of the standard output that the result keeps."""
@@ -37,6 +38,11 @@ MESSAGE_LINES = 10
 _MESSAGE_CAP = 2000
 _NAME_CAP = 80
 _CHUNK = 64 * 1024  # what a pipe holds
+
+
+def _text_or_secret(value: object, what: str) -> str | Secret:
+    """Take what can be passed to a process, now or when it is revealed."""
+    return value if isinstance(value, Secret) else _text(value, what)
 
 
 def _text(value: object, what: str) -> str:
@@ -57,20 +63,20 @@ def _program(value: object) -> str:
     return text
 
 
-def _arguments(values: Iterable[object]) -> tuple[str, ...]:
+def _arguments(values: Iterable[object]) -> tuple[str | Secret, ...]:
     """Take the arguments; a single text would be split into its letters."""
     if isinstance(values, (str, bytes)):
         raise DefinitionError(f"Command: args must be a list, got the text {values!r}; write [{values!r}]")
-    return tuple(_text(value, f"argument {number}") for number, value in enumerate(values, 1))
+    return tuple(_text_or_secret(value, f"argument {number}") for number, value in enumerate(values, 1))
 
 
-def _environment(values: Mapping[Any, Any] | None) -> Mapping[str, str]:
+def _environment(values: Mapping[Any, Any] | None) -> Mapping[str, str | Secret]:
     """Take a copy of the additions to the environment."""
     checked = {}
     for name, value in (values or {}).items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise DefinitionError(f"Command: {name!r} cannot be the name of an environment variable")
-        checked[name] = _text(value, f"environment variable {name}")
+        checked[name] = _text_or_secret(value, f"environment variable {name}")
     return MappingProxyType(checked)
 
 
@@ -124,8 +130,8 @@ class Command:
 
     Args:
         cmd: the program, looked up in PATH; with `shell`, the line.
-        args: its arguments, each passed as it is.
-        env: additions to the environment; not shown in a `repr`, it may hold secrets.
+        args: its arguments, each passed as it is; a `Secret` is revealed then.
+        env: additions to the environment, values may be a `Secret`; not shown in a `repr`.
         cwd: working directory, the server's by default.
         stdin: text (sent as UTF-8) or bytes for its standard input.
         shell: `cmd` is a shell line.
@@ -135,15 +141,15 @@ class Command:
     """
 
     cmd: str = field(converter=_program)
-    args: tuple[str, ...] = field(default=(), converter=_arguments)
-    env: Mapping[str, str] = field(default=None, converter=_environment, repr=False, hash=False)
+    args: tuple[str | Secret, ...] = field(default=(), converter=_arguments)
+    env: Mapping[str, str | Secret] = field(default=None, converter=_environment, repr=False, hash=False)
     cwd: str | None = field(default=None, converter=_directory)
     stdin: bytes | None = field(default=None, converter=_input, repr=False)
     shell: bool = False
 
     @property
-    def argv(self) -> tuple[str, ...]:
-        """Program and arguments as the kernel gets them."""
+    def argv(self) -> tuple[str | Secret, ...]:
+        """Program and arguments as the kernel gets them, but for secrets."""
         return ("/bin/sh", "-c", self.cmd, "sh", *self.args) if self.shell else (self.cmd, *self.args)
 
     async def run(self, context: TaskContext) -> str:
@@ -186,7 +192,7 @@ class Command:
         scheduled = context.scheduled_for
         env = {
             **os.environ,
-            **self.env,
+            **{name: revealed(value) for name, value in self.env.items()},
             "GOFLOW_JOB": context.job,
             "GOFLOW_EXECUTION_ID": context.execution_id,
             "GOFLOW_TASK": context.task,
@@ -196,7 +202,7 @@ class Command:
         }
         try:
             return await processes.start(
-                self.argv,
+                tuple(revealed(one) for one in self.argv),
                 env=env,
                 cwd=self.cwd,
                 feed=self.stdin is not None,

@@ -24,6 +24,7 @@ from attrs import field, frozen
 
 from goflow_trio.errors import DefinitionError, RequestFailed
 from goflow_trio.jobs.context import TaskContext
+from goflow_trio.operators.secrets import Secret, revealed
 
 if TYPE_CHECKING:
     import httpx2
@@ -77,9 +78,10 @@ def _method(value: object) -> str:
     return value.upper()
 
 
-def _headers(values: Mapping[Any, Any] | None) -> Mapping[str, str]:
+def _headers(values: Mapping[Any, Any] | None) -> Mapping[str, str | Secret]:
     """Take a copy of the headers."""
-    for name, value in (values or {}).items():
+    for name, given in (values or {}).items():
+        value = "" if isinstance(given, Secret) else given
         if not isinstance(name, str) or not isinstance(value, str):
             raise DefinitionError(f"header {name!r}: names and values must be text")
         if not name or any(mark in name + value for mark in "\r\n\0"):
@@ -131,7 +133,7 @@ class Request:
         url: http or https.
         body: text (sent as UTF-8), bytes, or a mapping or list (sent as JSON). Kept as bytes, the same for each
             attempt. Its content type is `application/json`, as Goflow's `Post` has it, unless a header says otherwise.
-        headers: further headers; not shown in a `repr`.
+        headers: further headers, values may be a `Secret`; not shown in a `repr`.
         json: any JSON value, instead of `body`.
         timeout: seconds for the whole request, redirects and body included.
         connect_timeout: seconds to connect.
@@ -144,7 +146,7 @@ class Request:
     method: str = field(converter=_method)
     url: str = field(validator=_check_url, repr=lambda url: repr(shown(url)))
     body: bytes | None = field(default=None, converter=_body, repr=False)
-    headers: Mapping[str, str] = field(default=None, converter=_headers, repr=False, hash=False)
+    headers: Mapping[str, str | Secret] = field(default=None, converter=_headers, repr=False, hash=False)
     json: bytes | None = field(default=None, converter=_json, validator=_check_one_body, repr=False)
     timeout: float = field(default=30.0, kw_only=True, validator=_check_seconds)
     connect_timeout: float = field(default=10.0, kw_only=True, validator=_check_seconds)
@@ -169,14 +171,14 @@ class Get:
 
     Args:
         url: http or https.
-        headers: further headers.
+        headers: further headers; a value may be a `Secret`.
         timeout: seconds for the whole request.
         connect_timeout: seconds to connect.
         read_timeout: seconds without a single byte of the answer.
     """
 
     url: str = field(validator=_check_url, repr=lambda url: repr(shown(url)))
-    headers: Mapping[str, str] = field(default=None, converter=_headers, repr=False, hash=False)
+    headers: Mapping[str, str | Secret] = field(default=None, converter=_headers, repr=False, hash=False)
     timeout: float = field(default=30.0, kw_only=True, validator=_check_seconds)
     connect_timeout: float = field(default=10.0, kw_only=True, validator=_check_seconds)
     read_timeout: float | None = field(default=None, kw_only=True, validator=_check_seconds)
@@ -202,7 +204,7 @@ class Post:
     Args:
         url: http or https.
         body: text, bytes, or a mapping or list (sent as JSON); the same bytes at every attempt.
-        headers: further headers.
+        headers: further headers; a value may be a `Secret`.
         json: any JSON value, instead of `body`.
         timeout: seconds for the whole request.
         connect_timeout: seconds to connect.
@@ -211,7 +213,7 @@ class Post:
 
     url: str = field(validator=_check_url, repr=lambda url: repr(shown(url)))
     body: bytes | None = field(default=None, converter=_body, repr=False)
-    headers: Mapping[str, str] = field(default=None, converter=_headers, repr=False, hash=False)
+    headers: Mapping[str, str | Secret] = field(default=None, converter=_headers, repr=False, hash=False)
     json: bytes | None = field(default=None, converter=_json, validator=_check_one_body, repr=False)
     timeout: float = field(default=30.0, kw_only=True, validator=_check_seconds)
     connect_timeout: float = field(default=10.0, kw_only=True, validator=_check_seconds)
@@ -264,9 +266,10 @@ async def _exchange(library: Any, request: Request, tls: ssl.SSLContext, what: s
     closed it. Redirects are followed here since the library would read their bodies whole.
     """
     content = request.body if request.body is not None else request.json
+    headers = {name: revealed(value) for name, value in request.headers.items()}
     timeout = library.Timeout(request.read_timeout or request.timeout, connect=request.connect_timeout)
     async with library.AsyncClient(verify=tls, timeout=timeout, follow_redirects=False) as client:
-        following = client.build_request(request.method, request.url, content=content, headers=dict(request.headers))
+        following = client.build_request(request.method, request.url, content=content, headers=headers)
         following.headers["Accept-Encoding"] = "gzip"
         if content is not None:
             following.headers.setdefault("Content-Type", "application/json")

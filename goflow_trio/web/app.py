@@ -20,6 +20,7 @@ from goflow_trio.errors import (
     GoflowError,
     NotFound,
     Overloaded,
+    ParamsError,
     StoreError,
     StoreUnavailable,
     TooManySubscribers,
@@ -54,6 +55,7 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (NotFound, HTTPStatus.NOT_FOUND),
     (DefinitionError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (UnsupportedBody, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    (ParamsError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (WrongState, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (TooManySubscribers, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -95,7 +97,7 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
 async def _answer_error(error: GoflowError) -> Response:
     status = next(status for kind, status in STATUS if isinstance(error, kind))
     headers = {"Retry-After": "1"} if status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS} else {}
-    return problem(status, str(error), headers)
+    return problem(status, str(error), headers, error.fields if isinstance(error, ParamsError) else None)
 
 
 async def _answer_refusal(refused: Refused) -> Response:

@@ -56,8 +56,8 @@ class Jobs(Struct):
     jobs: list[str]
 
 
-class JobDetails(Struct):
-    """One job. `dag` gives each task's downstream tasks."""
+class JobDetails(Struct, rename="camel"):
+    """One job. `dag` gives each task's downstream tasks, `paramsSchema` its parameters as JSON Schema."""
 
     job: str
     tasks: list[str]
@@ -69,6 +69,7 @@ class JobDetails(Struct):
     owner: str
     tags: list[str]
     params: dict[str, Any]
+    params_schema: dict[str, Any]
 
 
 class UnknownJobDetails(Struct):

@@ -65,6 +65,7 @@ def job_details(job: Job, *, active: bool) -> shapes.JobDetails:
         owner=job.owner,
         tags=list(job.tags),
         params=plain(dict(job.params)),
+        params_schema=plain(job.params_schema()),
     )
 
 

@@ -45,3 +45,13 @@ async def test_flow_run_job(autojump_clock):
     record = await run(load("flow_run_job").week())
     assert record.results["each-day"][0] == {"extract": [6, 6, 6], "total": 18}
     assert record.results["report"] == 3 * (6 + 7 + 9)
+
+
+async def test_flow_params(monkeypatch, capsys):
+    monkeypatch.setenv("DEPLOY_TOKEN", "not to be seen")
+    await load("flow_params").main()
+    assert capsys.readouterr().out.splitlines() == [
+        "rows: parameter 'rows': expected `int` >= 1",
+        "day: parameter 'day': invalid RFC3339 encoded date",
+        "{'load': '3 rows of 01 January 2026', 'deploy': 'with ***\\n'}",
+    ]

@@ -76,7 +76,7 @@ async def test_a_batch_with_one_wrong_entry_submits_nothing(monkeypatch):
     async with serving() as client:
         for batch, status in (
             ([{"job": "noop-1"}, {"job": "nope"}], 404),
-            ([{"job": "noop-1"}, {"job": "graph", "params": {"dya": 1}}], 400),
+            ([{"job": "noop-1"}, {"job": "graph", "params": {"dya": 1}}], 422),
             ([{"job": "noop-1"}, {}], 400),
             ([{"job": "noop-1", "parms": {}}], 400),
             ([{"job": "noop-1"}] * (limits.BATCH + 1), 400),

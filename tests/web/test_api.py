@@ -8,6 +8,7 @@ import statistics
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import attrs
 import pytest
 import trio
 from httpx2 import AsyncClient
@@ -144,7 +145,7 @@ async def test_pages_of_executions_newest_first():
 
 @pytest.mark.parametrize(
     "body",
-    [b"{bad", b"[]", b'"x"', b'{"params":[]}', b'{"parms":{}}', b'{"params":{"dya":1}}', b"\xff\xfe", b"[" * 5000],
+    [b"{bad", b"[]", b'"x"', b'{"params":[]}', b'{"parms":{}}', b"\xff\xfe", b"[" * 5000],
 )
 async def test_a_malformed_body_is_refused_and_starts_nothing(body):
     async with serving() as client:
@@ -322,3 +323,27 @@ async def test_a_failed_execution_runs_again_from_what_failed():
         assert (await client.post(f"/api/executions/{execution}/retry")).status_code == 409
         assert (await client.post(f"/api/executions/{execution}/retry", json={"from": "start"})).status_code == 200
         assert (await client.post("/api/executions/nope/retry")).status_code == 404
+
+
+async def test_wrong_parameters_are_422_with_an_error_for_each_and_the_schema_is_told():
+    @attrs.frozen
+    class Params:
+        rows: int
+        day: str = "today"
+
+    typed = Job("typed", params=Params)
+    typed.add(Task("a", Noop()))
+    async with serving([typed]) as client:
+        details = (await client.get("/api/jobs/typed")).json()
+        assert details["paramsSchema"]["required"] == ["rows"]
+        assert details["params"] == {"day": "today"}
+        answer = await client.post("/api/jobs/typed/submit", json={"params": {"rows": [], "day": 1}})
+        assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
+        assert answer.json()["errors"] == {
+            "rows": "parameter 'rows': expected `int`, got `array`",
+            "day": "parameter 'day': expected `str`, got `int`",
+        }
+        answer = await client.post("/api/jobs/graph/submit", json={"params": {"dya": 1}})
+        assert (answer.status_code, set(answer.json()["errors"])) == (422, {"dya"})
+        execution = await submit(client, "typed", json={"params": {"rows": 3}})
+        assert (await ended(client, execution))["params"] == {"rows": 3, "day": "today"}
