@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -59,6 +59,7 @@ class Assignment:
         when: the condition to ask before, looked at; None if there is none.
         is_branch: whether the result says which tasks are to run.
         expands: whether the work gives the items that the task is mapped over.
+        open_resources: opens what the task uses, and puts it into the context; None if it uses nothing.
     """
 
     work: Prepared
@@ -71,6 +72,7 @@ class Assignment:
     when: Prepared | None = None
     is_branch: bool = False
     expands: bool = False
+    open_resources: Callable[[], Awaitable[None]] | None = None
 
 
 async def run_attempt(
@@ -122,6 +124,8 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
 async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None]) -> Report:
     """Do the work, and return what came of it; whatever goes wrong is raised."""
     context, limiter = assignment.context, assignment.limiter
+    if assignment.open_resources is not None:
+        await assignment.open_resources()
     if assignment.when is not None and not await call_operator(assignment.when, context, limiter=limiter):
         return AttemptSkipped(context.task, context.attempt, "its condition does not hold")
     result = await call_operator(assignment.work, context, limiter=limiter)

@@ -23,6 +23,7 @@ from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.gate import Account
 from goflow_trio.actors.mapping import prepare_items
 from goflow_trio.actors.outputs import Outputs
+from goflow_trio.actors.resources import Resources, UsedResources
 from goflow_trio.actors.store import Store
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
@@ -131,6 +132,7 @@ class Supervisor:
         self._send, self._inbox = trio.open_memory_channel[Report](float("inf"))
         self._scopes: dict[str, trio.CancelScope] = {}
         self._results: dict[str, Any] = {}
+        self._resources: Resources | None = None
         self._turned = trio.Event()
         self._sent = self._received = self._taken = 0
         self._first = Step()
@@ -194,6 +196,8 @@ class Supervisor:
                     step = machine.receive_all(reports, self._now())
                     self._give_back_unused(reports, step)
                     await self._turn(step, nursery)
+                if self._resources is not None:
+                    await self._resources.aclose()
                 nursery.cancel_scope.cancel()  # only timers can be left
         finally:
             self.account.close()
@@ -227,6 +231,8 @@ class Supervisor:
 
     async def _turn(self, step: Step, nursery: trio.Nursery) -> None:
         await self._persist(step)
+        if self._resources is not None:
+            self._resources.follow(step.events)
         for instruction in step.instructions:
             match instruction:
                 case RunAttempt():
@@ -282,6 +288,7 @@ class Supervisor:
             scope.deadline = trio.current_time() + order.seconds
             too_long = f"all its attempts together took longer than {task.total_timeout:g} s"
         record = self.record
+        used = UsedResources(name)
         output = self._world.outputs.open(record.job, record.id, name, attempt)
         outlets = Outlets(output, _Publisher(self, name, attempt), self._token, self._home)
         context = TaskContext(
@@ -295,6 +302,7 @@ class Supervisor:
             deadline=scope.deadline if self.machine.ending else min(scope.deadline, self.deadline),
             waited=waited,
             run_job=partial(self._run_child, name, attempt, scope),
+            resources=MappingProxyType(used),
             item=place.item,
             index=place.index,
             log=outlets.log,
@@ -306,9 +314,34 @@ class Supervisor:
         when = None if expands else work.when  # it is asked for each item
         branch = task.kind == BRANCH
         assignment = Assignment(
-            call, context, scope, too_long, self._world.threads, output, self.toll, when, branch, expands
+            call,
+            context,
+            scope,
+            too_long,
+            self._world.threads,
+            output,
+            self.toll,
+            when,
+            branch,
+            expands,
+            self._opener(task.name, context, used, nursery),
         )
         nursery.start_soon(self._run_attempt, assignment, name=f"task {name}")
+
+    def _opener(
+        self, task: str, context: TaskContext, used: UsedResources, nursery: trio.Nursery
+    ) -> Callable[[], Awaitable[None]] | None:
+        """Return what opens the resources that a task uses."""
+        if self._job is None or not any(one.is_used_by(task) for one in self._job.resources.values()):
+            return None
+        if self._resources is None:
+            self._resources = Resources(self._job, self.record, nursery)
+        resources = self._resources
+
+        async def open_resources() -> None:
+            used.update(await resources.open(task, context))
+
+        return open_resources
 
     async def _run_attempt(self, assignment: Assignment) -> None:
         with self.account.holding(assignment.context.task):

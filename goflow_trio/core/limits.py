@@ -37,6 +37,9 @@ MAP_ITEMS: Final = 10_000
 MAP_BYTES: Final = 1024 * 1024
 """These items together, encoded."""
 
+RESOURCE_SECONDS: Final = 10.0
+"""How long closing the resources of an execution may take."""
+
 PARAMS_BYTES: Final = 64 * 1024
 """Largest parameters of one execution, encoded."""
 

@@ -40,6 +40,7 @@ class TaskContext:
             for an item that was not successful.
         item: what this attempt is for, in a task that is mapped.
         index: the item's place, from 0; None in a task that is not mapped.
+        resources: what the job declares by `Job.resource` and this task uses, open, by name.
         run_job: runs a job as the child of this attempt and returns its results; for `RunJob`, whose attempts are
             made for it.
         scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
@@ -63,6 +64,7 @@ class TaskContext:
     waited: float = 0.0
     item: Any = None
     index: int | None = None
+    resources: Mapping[str, Any] = field(factory=lambda: MappingProxyType({}), repr=False)
     run_job: Callable[[str, Mapping[str, Any]], Awaitable[Any]] = field(default=_no_engine, repr=False, eq=False)
     log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
     _report_progress: Callable[[float, float | None], None] = field(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import attrs
+from attrs import frozen
 
 from goflow_trio.errors import CycleError, DefinitionError, ScheduleError, UnknownTask
 from goflow_trio.jobs.graph import find_cycle, topological_order
@@ -28,6 +30,25 @@ _DSTS = ("once", "reference")
 
 _Choice = TypeVar("_Choice", bound=str)
 TaskLike = Task | str
+
+
+@frozen
+class Resource:
+    """Something that tasks of one execution share while it is open. Made by `Job.resource`.
+
+    Args:
+        name: what tasks find it under, in `context.resources`.
+        factory: makes the async context manager.
+        users: names of the tasks that use it; None if all do.
+    """
+
+    name: str
+    factory: Callable[..., Any]
+    users: frozenset[str] | None
+
+    def is_used_by(self, task: str) -> bool:
+        """Whether a task uses it."""
+        return self.users is None or task in self.users
 
 
 class Job:
@@ -123,6 +144,8 @@ class Job:
             raise ScheduleError(f"{where} {error}") from None
         self.schedule_text = schedule if isinstance(schedule, str) else "" if schedule is None else str(schedule)
         self._tasks: dict[str, Task] = {}
+        self._resources: dict[str, Resource] = {}
+        self._group = ""
         if self.schedule is not None and (missing := self.params_schema().get("required")):
             raise DefinitionError(f"{where} params: {missing[0]!r} has no default, so the schedule could not run it")
 
@@ -149,6 +172,8 @@ class Job:
         """
         if not isinstance(task, Task):
             raise DefinitionError(f"job {self.name!r}: add takes a Task, got {task!r}")
+        if not task.group:
+            task.group = self._group
         if task.name in self._tasks:
             raise DefinitionError(f"job {self.name!r} has a task {task.name!r} already; task names are unique in a job")
         self._tasks[task.name] = task
@@ -248,6 +273,68 @@ class Job:
         for before in resolved:
             before.set_downstream(task)
         return task
+
+    @contextmanager
+    def group(self, name: str) -> Iterator[None]:
+        """Put the tasks that are added meanwhile into a group: `with job.group("load"): job.add(…)`.
+
+        A group is a name for people: tasks of one are shown together. One inside another is named `outer/inner`.
+
+        Raises:
+            DefinitionError: the name cannot be used.
+        """
+        outer = self._group
+        self._group = f"{outer}/{name}" if outer else name
+        try:
+            check_name(self._group, f"job {self.name!r}: group")
+            yield
+        finally:
+            self._group = outer
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Names of the tasks in each group, by the group's name."""
+        groups: dict[str, list[str]] = {}
+        for task in self:
+            if task.group:
+                groups.setdefault(task.group, []).append(task.name)
+        return groups
+
+    @property
+    def resources(self) -> Mapping[str, Resource]:
+        """The declared resources, by name."""
+        return MappingProxyType(self._resources)
+
+    def resource(
+        self, name: str, factory: Callable[..., Any], *, users: TaskLike | Iterable[TaskLike] | None = None
+    ) -> None:
+        """Declare what tasks of one execution share: `job.resource("db", connect)`.
+
+        It is opened before the first task that uses it, closed after the last, also on a cancel, and found as
+        `context.resources["db"]`. Each execution has its own, and after a restart opens a new one.
+
+        Args:
+            name: what it is called.
+            factory: returns an async context manager, for instance a function under
+                `contextlib.asynccontextmanager`; called with the context of the attempt that opens it, or with nothing.
+            users: tasks of this job that use it; None if all do.
+
+        Raises:
+            DefinitionError: the name is taken, or an argument is wrong.
+        """
+        where = f"job {self.name!r}: resource {name!r}"
+        check_name(name, f"job {self.name!r}: resource")
+        if name in self._resources:
+            raise DefinitionError(f"{where} is declared already; its name is unique in a job")
+        if inspect.isasyncgenfunction(factory):
+            raise DefinitionError(f"{where}: decorate its factory with contextlib.asynccontextmanager")
+        if inspect.iscoroutinefunction(factory) or not callable(cast("object", factory)):
+            raise DefinitionError(f"{where}: its factory must be a function that returns an async context manager")
+        named = None
+        if users is not None:
+            tasks = [users] if isinstance(users, TaskLike) else list(users)
+            named = frozenset(self._own(task).name for task in tasks)
+        self._resources[name] = Resource(name, factory, named)
 
     def set_downstream(self, upstream: TaskLike, downstream: TaskLike) -> None:
         """Draw the edge `upstream >> downstream` between two tasks of this job, given as tasks or names.

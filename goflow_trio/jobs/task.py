@@ -53,6 +53,7 @@ class Task:
         pool: name of the pool (see `open_engine`) that it needs slots of while it runs.
         pool_slots: how many.
         priority: among tasks that wait for a slot, higher starts first.
+        group: name of a group of tasks that are shown together; see `Job.group`.
         when: a condition: a function of the context, sync or async, asked when the task would run, before each
             attempt. Does it not hold, the task is skipped.
 
@@ -79,6 +80,7 @@ class Task:
         pool_slots: int = 1,
         priority: int = 0,
         when: Callable[..., Any] | None = None,
+        group: str = "",
     ) -> None:
         self.name = check_name(name, "task")
         if not (callable(operator) or callable(getattr(operator, "run", None))) or isinstance(operator, type):
@@ -107,6 +109,7 @@ class Task:
         if when is not None and not callable(when):
             raise DefinitionError(f"task {name!r}: when must be a function of the context, got {when!r}")
         self.when = when
+        self.group = check_name(group, f"task {name!r}: group") if group else ""
         self.over: str | Callable[..., Any] | None = None
         self.max_active: int | None = None
         self._downstream: dict[Task, None] = {}  # a set that keeps the order of the edges

@@ -70,6 +70,7 @@ class JobDetails(Struct, rename="camel"):
     tags: list[str]
     params: dict[str, Any]
     params_schema: dict[str, Any]
+    groups: dict[str, list[str]]
 
 
 class UnknownJobDetails(Struct):

@@ -66,6 +66,7 @@ def job_details(job: Job, *, active: bool) -> shapes.JobDetails:
         tags=list(job.tags),
         params=plain(dict(job.params)),
         params_schema=plain(job.params_schema()),
+        groups=job.groups,
     )
 
 

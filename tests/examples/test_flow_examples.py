@@ -55,3 +55,11 @@ async def test_flow_params(monkeypatch, capsys):
         "day: parameter 'day': invalid RFC3339 encoded date",
         "{'load': '3 rows of 01 January 2026', 'deploy': 'with ***\\n'}",
     ]
+
+
+async def test_flow_resources(autojump_clock):
+    module = load("flow_resources")
+    job = module.load()
+    assert (await run(job)).state == "successful"
+    assert module.events == ["connected to db://here", "closed after 3 rows"]
+    assert job.groups == {"insert": ["insert-users", "insert-orders", "insert-prices"]}

@@ -39,8 +39,11 @@ def job_of(*names, name="etl"):
         ({"max_active_tasks": 0}, "job 'etl': max_active_tasks must be a whole number of 1 or more, or None, got 0"),
         ({"max_active_tasks": True}, "job 'etl': max_active_tasks must be a whole number of 1 or more, or None"),
         ({"max_active_executions": 1.5}, "job 'etl': max_active_executions must be a whole number of 1 or more"),
-        ({"params": ["a"]}, "job 'etl': params must be a mapping from names to defaults, got ['a']"),
-        ({"params": {1: "a"}}, "job 'etl': params must be a mapping from names to defaults, got {1: 'a'}"),
+        ({"params": ["a"]}, "job 'etl': params must be a mapping from names to defaults, or an attrs class, got ['a']"),
+        (
+            {"params": {1: "a"}},
+            "job 'etl': params must be a mapping from names to defaults, or an attrs class, got {1: 'a'}",
+        ),
         ({"start": datetime(2026, 1, 1)}, "job 'etl': start must be a datetime with a time zone, got"),  # noqa: DTZ001
         ({"end": "2026-01-01"}, "job 'etl': end must be a datetime with a time zone, got '2026-01-01'"),
         ({"on_failure": 5}, "job 'etl': on_failure takes operators or callables, got 5"),
