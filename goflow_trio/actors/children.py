@@ -20,6 +20,7 @@ from goflow_trio.errors import DefinitionError, EngineClosed, JobFailed, StoreUn
 from goflow_trio.jobs.graph import find_cycle
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.operators.run_job import RunJob
+from goflow_trio.operators.toll import Toll, current_toll
 
 if TYPE_CHECKING:
     from goflow_trio.actors.engine import Engine, Execution
@@ -109,9 +110,12 @@ async def _end(engine: Engine, parent: Parent) -> None:
     child: Execution | None = engine.running(parent.child)
     if child is not None:
         try:
-            await child.cancel(f"its parent {parent.name} ended")
+            receipt = await child.cancel(f"its parent {parent.name} ended")
         except EngineClosed:
             return
+        toll = current_toll.get()
+        if toll is not None:  # the parent's receipt counts it too
+            toll.add(Toll(receipt.processes, receipt.killed, receipt.threads_abandoned))
 
 
 def force(engine: Engine, child: str) -> None:

@@ -7,8 +7,9 @@ they are durable. Two kinds of rules act:
 - *state-triggered*: when a task reaches a final state, the tallies of its downstreams move and their trigger rules are
   asked; a skip settles its own downstreams; until nothing moves (`_settle`).
 
-Every change of state passes `_move`, which asks the table in `core/states.py` and numbers the event. A report costs the
-out-degree of the tasks it settles, never the size of the graph. The order of output is the order of declaration.
+The file is long since all that may change a state is in it. Every change passes `_move`, which asks the table in
+`core/states.py` and numbers the event. A report costs the out-degree of the tasks it settles, never the size of the
+graph. The order of output is the order of declaration.
 """
 
 from __future__ import annotations
@@ -55,8 +56,9 @@ from goflow_trio.core.messages import (
     TaskSucceeded,
     WaitForRetry,
 )
+from goflow_trio.core.places import Places
 from goflow_trio.core.plan import BRANCH, MAP, Plan, PlannedTask
-from goflow_trio.core.record import ExecutionRecord, TaskRecord, item_name, reopened_record
+from goflow_trio.core.record import ExecutionRecord, TaskRecord, reopened_record
 from goflow_trio.core.states import (
     EXECUTION_LEGAL,
     EXECUTION_REOPENED,
@@ -97,28 +99,6 @@ class Step:
     instructions: list[Instruction] = Factory(list)
 
 
-@define
-class _Group:
-    """The items of a map, together.
-
-    Args:
-        tally: how they ended.
-        limit: how many run at once; None is no bound.
-        placed: those that run, or may; only kept where there is a bound.
-        waiting: those that are ready and wait for a place.
-    """
-
-    tally: Tally
-    limit: int | None
-    placed: set[int] = Factory(set)
-    waiting: deque[int] = Factory(deque)
-
-    @property
-    def left(self) -> int:
-        """How many have not ended."""
-        return self.tally.total - self.tally.done
-
-
 def _admit_all(_task: str, _definition: Any) -> bool:
     return True
 
@@ -139,6 +119,7 @@ class ExecutionMachine:
         self.execution = execution
         self.state = State.NOTSTARTED
         self.version = 0
+        self._places = Places(plan)
         self._states = [State.NOTSTARTED] * count
         self._attempts = [0] * count
         self._spared = [0] * count
@@ -157,9 +138,6 @@ class ExecutionMachine:
         self._waits_ready: deque[int] = deque()  # what needs no slot
         self._undecided = dict(plan.deciders)  # branches before a task that have not ended
         self._unchosen: dict[int, str] = {}  # by which branch a task is not to run
-        self._groups: dict[int, _Group] = {}  # by map, once its items are known
-        self._items: list[tuple[int, int]] = []  # map and number of each item, in the order of their places
-        self._item_index: dict[str, int] = {}
         self._children: dict[int, str] = {}  # which child a task goes on with that begins anew
         self._former: dict[str, int] = {}  # attempts of what was an item before the execution was opened again
         self._is_ready = bytearray(count)
@@ -203,11 +181,11 @@ class ExecutionMachine:
 
     def task_state(self, name: str) -> State:
         """Return where a task, or an item of a map, stands."""
-        return self._states[self._index(name)]
+        return self._states[self._places.find(name)]
 
     def planned(self, name: str) -> PlannedTask:
         """Return what is known of a task; of an item, what is known of its map."""
-        return self._task(self._index(name))
+        return self._places.task(self._places.find(name))
 
     @property
     def ending(self) -> bool:
@@ -221,7 +199,7 @@ class ExecutionMachine:
 
     def is_ready(self, name: str) -> bool:
         """Return whether a task may run as far as the graph is concerned, and has not started."""
-        return bool(self._is_ready[self._index(name)])
+        return bool(self._is_ready[self._places.find(name)])
 
     # Turns ----------------------------------------------------------------------------------------
 
@@ -288,7 +266,7 @@ class ExecutionMachine:
         machine._load(record)
         if record.state is State.RUNNING or record.ending is not None:
             for index in range(len(machine._states)):
-                machine._resume(index, record.tasks[machine._name(index)], now)
+                machine._resume(index, record.tasks[machine._places.name(index)], now)
             machine._to_ask.extend(range(len(machine._states)))
         return machine, machine._take_step(now)
 
@@ -322,14 +300,14 @@ class ExecutionMachine:
 
     def _resume(self, index: int, task: TaskRecord, now: datetime) -> None:
         """Go on with one task where the engine's end found it."""
-        if index in self._groups:
-            if task.state is State.RUNNING and not self._groups[index].left:
+        if index in self._places.groups:
+            if task.state is State.RUNNING and not self._places.groups[index].left:
                 self._end_group(index, now)
         elif task.state is State.RUNNING and task.waiting and self._waits(index):
             self._go_on(index, now)
         elif task.state is State.RUNNING:
             self._interrupt(index, now)
-        elif not task.state.is_final and not self._spares(self._task(index)):
+        elif not task.state.is_final and not self._spares(self._places.task(index)):
             self._cancel(index, now)  # the log ended between the decision to end and its last effect
         elif task.state is State.UPFORRETRY:
             self._wait_on(index, task.retry_at or now, now)
@@ -358,7 +336,7 @@ class ExecutionMachine:
         index = self._running(report.task, report.attempt)
         if index is None:
             return
-        if not self._spares(self._task(index)):
+        if not self._spares(self._places.task(index)):
             self._cancel(index, now)
         elif not report.items:
             self._skip(index, "there is nothing to map it over", now)
@@ -366,8 +344,7 @@ class ExecutionMachine:
             event = TaskExpanded(now, self.plan.job, task=report.task, attempt=report.attempt, items=report.items)
             self._emit(event)
             self._active -= 1  # the map itself holds no slot while its items run
-            self._groups[index] = self._make_items(index, len(report.items))
-            self._to_ask.extend(range(len(self._states) - len(report.items), len(self._states)))
+            self._to_ask.extend(self._make_items(index, len(report.items)))
 
     def _wrong_choice(self, index: int, chosen: tuple[str, ...]) -> TaskError | None:
         """Return what is wrong with what a branch chose."""
@@ -385,8 +362,8 @@ class ExecutionMachine:
             self._finish(index, State.SKIPPED, event)
 
     def _decided(self, report: Decided, now: datetime) -> None:
-        index = self._index(report.task)
-        waits = self._task(index).waits
+        index = self._places.find(report.task)
+        waits = self._places.task(index).waits
         if self._states[index] is not State.RUNNING or waits is None or waits.kind != "approval":
             return  # decided already, or no longer asked
         attempt = self._attempts[index]
@@ -410,7 +387,7 @@ class ExecutionMachine:
             self._cancel(index, now, report.reason)
 
     def _retry_due(self, report: RetryDue, now: datetime) -> None:  # noqa: ARG002
-        index = self._index(report.task)
+        index = self._places.find(report.task)
         waits = self._states[index] is State.UPFORRETRY and not self._is_ready[index]
         if waits and self._attempts[index] == report.attempt:
             self._queue(index)
@@ -419,14 +396,13 @@ class ExecutionMachine:
         self._end(State.CANCELLED, report.reason, now, force=report.force)
 
     def _task_cancel_requested(self, report: TaskCancelRequested, now: datetime) -> None:
-        index = self._index(report.task)
+        index = self._places.find(report.task)
         if self._states[index].is_final or index in self._cancel_reasons:
             return
         self._cancel_reasons[index] = report.reason
-        if index in self._groups:  # it is over when its items are
-            for item in range(len(self.plan.tasks), len(self._states)):
-                if self._items[item - len(self.plan.tasks)][0] == index:
-                    self._task_cancel_requested(TaskCancelRequested(self._name(item), report.reason), now)
+        if index in self._places.groups:  # it is over when its items are
+            for item in self._places.items_of(index):
+                self._task_cancel_requested(TaskCancelRequested(self._places.name(item), report.reason), now)
             return
         if self._states[index] is State.RUNNING:
             self._step.instructions.append(CancelAttempt(report.task, self._attempts[index]))
@@ -434,7 +410,7 @@ class ExecutionMachine:
             self._cancel(index, now)
 
     def _slot_granted(self, report: SlotGranted, now: datetime) -> None:
-        index = self._index(report.task)
+        index = self._places.find(report.task)
         self._asked.discard(index)
         if not self._is_ready[index] or self._held:  # cancelled while it waited, or nothing starts any more
             return
@@ -449,59 +425,37 @@ class ExecutionMachine:
 
     def _running(self, task: str, attempt: int) -> int | None:
         """Return the task's index if this attempt of it is the one that runs."""
-        index = self._index(task)
-        if self._states[index] is State.RUNNING and index not in self._groups and self._attempts[index] == attempt:
+        index = self._places.find(task)
+        if (
+            self._states[index] is State.RUNNING
+            and index not in self._places.groups
+            and self._attempts[index] == attempt
+        ):
             return index
         return None
 
     # Maps -----------------------------------------------------------------------------------------
 
-    def _index(self, name: str) -> int:
-        """Return the place of a task; the items of maps follow the tasks of the plan."""
-        index = self.plan.index.get(name)
-        return self._item_index[name] if index is None else index
-
-    def _task(self, index: int) -> PlannedTask:
-        """Return a task of the plan; for an item, its map."""
-        planned = self.plan.tasks
-        return planned[index] if index < len(planned) else planned[self._items[index - len(planned)][0]]
-
-    def _name(self, index: int) -> str:
-        planned = self.plan.tasks
-        if index < len(planned):
-            return planned[index].name
-        mapped, number = self._items[index - len(planned)]
-        return item_name(planned[mapped].name, number)
-
-    def _group_of(self, index: int) -> _Group | None:
-        """Return the group an item belongs to; None for a task of the plan."""
-        count = len(self.plan.tasks)
-        return None if index < count else self._groups[self._items[index - count][0]]
-
-    def _make_items(self, index: int, size: int) -> _Group:
+    def _make_items(self, index: int, size: int) -> range:
         """Make room for the items of a map. For its downstreams, they count in its place."""
-        mapped = self.plan.tasks[index]
-        for number in range(size):
-            place = len(self._states)
-            name = item_name(mapped.name, number)
-            former = self._former.get(name, 0)
+        items = self._places.add_items(index, size)
+        for place in items:
+            former = self._former.get(self._places.name(place), 0)
             if former:
                 self._earlier[place] = former
-            self._items.append((index, number))
-            self._item_index[name] = place
             self._states.append(State.NOTSTARTED)
             self._attempts.append(former)
             self._spared.append(0)
         self._is_ready.extend(bytes(size))
         self._unfinished += size
-        for after in mapped.downstream:
+        for after in self.plan.tasks[index].downstream:
             self._tallies[after].total += size - 1
-        return _Group(Tally(size), mapped.max_items)
+        return items
 
     def _end_group(self, index: int, now: datetime) -> None:
         """End a map whose items have ended. They were counted downstream, it is not."""
-        tally = self._groups[index].tally
-        name, attempt, job = self._name(index), self._attempts[index], self.plan.job
+        tally = self._places.groups[index].tally
+        name, attempt, job = self._places.name(index), self._attempts[index], self.plan.job
         event: Event
         if tally.failed:
             error = TaskError("ItemsFailed", f"{tally.failed} of {tally.total} items failed")
@@ -520,24 +474,19 @@ class ExecutionMachine:
         self._move(index, state, event)
         self._unfinished -= 1
 
-    def _leave_place(self, index: int, group: _Group) -> None:
-        """Give an item's place among those of its map that run at once to the next one."""
-        if index not in group.placed:
-            return
-        group.placed.remove(index)
-        while group.waiting:
-            following = group.waiting.popleft()
-            if self._is_ready[following]:  # else cancelled while it waited for a place
-                group.placed.add(following)
-                self._push(following)
-                break
+    def _leave_group(self, index: int) -> None:
+        """Let the next item of a map run in place of one that does not run any more."""
+        group = self._places.group_of(index)
+        following = None if group is None else group.leave(index, self._is_ready)
+        if following is not None:
+            self._push(following)
 
     # Rules ----------------------------------------------------------------------------------------
 
     def _fail(self, index: int, error: TaskError, reason: str, now: datetime, *, spare: bool = False) -> None:
         """End the running attempt as failed; plan another if the task has retries left, or is to be spared."""
-        task = self._task(index)
-        name = self._name(index)
+        task = self._places.task(index)
+        name = self._places.name(index)
         attempt = self._attempts[index]
         fresh = attempt - self._earlier.get(index, 0)
         retries_are_left = spare or fresh - self._spared[index] <= task.retries
@@ -567,20 +516,18 @@ class ExecutionMachine:
         self._move(index, State.UPFORRETRY, event)
         self._active -= not self._waits(index)
         self._spared[index] += spare
-        group = self._group_of(index)
-        if group is not None:
-            self._leave_place(index, group)
+        self._leave_group(index)
         self._step.instructions.append(WaitForRetry(name, attempt, wait))
 
     def _time_left(self, index: int, moment: datetime) -> float | None:
         """Return the seconds that are left of a task's time at a moment, all its attempts together."""
-        most = self._task(index).total_timeout
+        most = self._places.task(index).total_timeout
         if most is None:
             return None
         return max(0.0, most - (moment - self._began.get(index, moment)).total_seconds())
 
     def _fail_for_good(self, index: int, error: TaskError, reason: str, now: datetime) -> None:
-        task = self._name(index)
+        task = self._places.name(index)
         self._note_failure(task)
         event = TaskFailed(now, self.plan.job, task=task, attempt=self._attempts[index], error=error, reason=reason)
         self._finish(index, State.FAILED, event)
@@ -597,7 +544,7 @@ class ExecutionMachine:
 
     def _interrupt(self, index: int, now: datetime) -> None:
         """Record that the engine's end cut the running attempt."""
-        task = self._task(index)
+        task = self._places.task(index)
         crashes = self._interruptions.get(index, 0) + 1
         self._interruptions[index] = crashes
         if not self._spares(task):
@@ -608,24 +555,24 @@ class ExecutionMachine:
             error = TaskError("CrashLoop", f"the engine ended {crashes} times while this task was running")
             self._fail_for_good(index, error, CRASH_LOOP, now)
         else:
-            expands = self.plan.tasks[index].kind == MAP if index < len(self.plan.tasks) else False
+            expands = task.kind == MAP and self._places.map_of(index) is None
             self._fail(index, error, INTERRUPTED, now, spare=task.idempotent or expands)
 
     def _waits(self, index: int) -> bool:
         """Whether the task only waits: it holds no slot, and no crash cuts it."""
-        task = self._task(index)
-        return task.waits is not None and (task.kind != MAP or index >= len(self.plan.tasks))
+        task = self._places.task(index)
+        return task.waits is not None and (task.kind != MAP or self._places.map_of(index) is not None)
 
     def _go_on(self, index: int, now: datetime) -> None:
         """Take up an attempt that was waiting when the engine ended."""
-        name = self._name(index)
+        name = self._places.name(index)
         self._order(index, now)
-        if not self._spares(self._task(index)):
+        if not self._spares(self._places.task(index)):
             self._step.instructions.append(CancelAttempt(name, self._attempts[index]))
 
     def _wait_on(self, index: int, retry_at: datetime, now: datetime) -> None:
         seconds = max(0.0, (retry_at - now).total_seconds())
-        self._step.instructions.append(WaitForRetry(self._name(index), self._attempts[index], seconds))
+        self._step.instructions.append(WaitForRetry(self._places.name(index), self._attempts[index], seconds))
 
     def _end(self, state: State, reason: str, now: datetime, *, force: bool) -> None:
         """Begin to end the execution: cancel what is not clean-up; with `force`, that too."""
@@ -638,11 +585,11 @@ class ExecutionMachine:
             ExecutionCancelling(now, self.plan.job, reason=self._ending_reason, state=self._ending, forced=force)
         )
         for index in range(len(self._states)):
-            if self._spares(self._task(index)) or index in self._groups:  # a map ends with its items
+            if self._spares(self._places.task(index)) or index in self._places.groups:  # a map ends with its items
                 continue
             match self._states[index]:
                 case State.RUNNING:
-                    self._step.instructions.append(CancelAttempt(self._name(index), self._attempts[index]))
+                    self._step.instructions.append(CancelAttempt(self._places.name(index), self._attempts[index]))
                 case State.NOTSTARTED | State.UPFORRETRY:
                     self._cancel(index, now)
                 case _:
@@ -661,7 +608,7 @@ class ExecutionMachine:
             TaskCancelled(
                 now,
                 self.plan.job,
-                task=self._name(index),
+                task=self._places.name(index),
                 attempt=self._attempts[index],
                 reason="; ".join(filter(None, reasons)),
             ),
@@ -684,7 +631,7 @@ class ExecutionMachine:
             self._move_execution(state, ExecutionFinished(now, self.plan.job, state=state, reason=reason))
 
     def _ask(self, index: int, now: datetime) -> None:
-        if index >= len(self.plan.tasks):  # an item, which nothing is before
+        if self._places.map_of(index) is not None:  # an item, which nothing is before
             self._queue(index)
             return
         task = self.plan.tasks[index]
@@ -713,18 +660,14 @@ class ExecutionMachine:
 
     def _skip(self, index: int, reason: str, now: datetime) -> None:
         attempt = self._attempts[index]  # 0, unless it had run before the execution was opened again
-        event = TaskSkipped(now, self.plan.job, task=self._name(index), attempt=attempt, reason=reason)
+        event = TaskSkipped(now, self.plan.job, task=self._places.name(index), attempt=attempt, reason=reason)
         self._finish(index, State.SKIPPED, event)
 
     def _queue(self, index: int) -> None:
         self._is_ready[index] = True
-        group = self._group_of(index)
-        if group is not None and group.limit is not None:
-            if len(group.placed) >= group.limit:
-                group.waiting.append(index)
-                return
-            group.placed.add(index)
-        self._push(index)
+        group = self._places.group_of(index)
+        if group is None or group.admits(index):
+            self._push(index)
 
     def _push(self, index: int) -> None:
         """Let a task that is ready start as soon as there is a slot."""
@@ -732,7 +675,7 @@ class ExecutionMachine:
             self._waits_ready.append(index)
             return
         self._arrivals += 1
-        heapq.heappush(self._ready, (-self._task(index).priority, self._arrivals, index))
+        heapq.heappush(self._ready, (-self._places.task(index).priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
         most = self.plan.max_active  # also of tasks that ask for slots: a wide graph does not flood the engine's queue
@@ -744,10 +687,10 @@ class ExecutionMachine:
     def _start(self, index: int, now: datetime) -> None:
         if not self._is_ready[index]:  # cancelled while it was in the queue
             return
-        if self._task(index).definition is None:
+        if self._places.task(index).definition is None:
             error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
             self._fail_unrun(index, error, "definition gone", now)
-        elif self._waits(index) or self._admit(self._name(index), self._task(index).definition):
+        elif self._waits(index) or self._admit(self._places.name(index), self._places.task(index).definition):
             self._run(index, now)
         else:
             self._asked.add(index)
@@ -757,20 +700,20 @@ class ExecutionMachine:
         self._order(index, now)
 
     def _order(self, index: int, now: datetime) -> None:
-        name, attempt, seconds = self._name(index), self._attempts[index], self._time_left(index, now)
+        name, attempt, seconds = self._places.name(index), self._attempts[index], self._time_left(index, now)
         self._step.instructions.append(RunAttempt(name, attempt, waits=self._waits(index), seconds=seconds))
 
     def _start_attempt(self, index: int, now: datetime) -> None:
         attempt = self._attempts[index] + 1
-        waits = self._task(index).waits if self._waits(index) else None
-        event = TaskStarted(now, self.plan.job, task=self._name(index), attempt=attempt)
+        waits = self._places.task(index).waits if self._waits(index) else None
+        event = TaskStarted(now, self.plan.job, task=self._places.name(index), attempt=attempt)
         if waits is not None:
             event.waiting, event.reason = waits.kind, waits.text
             if waits.kind == "job":
                 event.child = self._children.pop(index, "") or child_id(self.execution, event.task, attempt, now)
         self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
-        if self._task(index).total_timeout is not None:
+        if self._places.task(index).total_timeout is not None:
             self._began.setdefault(index, now)
         self._is_ready[index] = False
         self._active += waits is None
@@ -782,7 +725,7 @@ class ExecutionMachine:
         if not self._failed:
             one_by_one = [index for index in self._cancel_reasons if self._states[index] is State.CANCELLED]
             if one_by_one:
-                names = ", ".join(self._name(index) for index in sorted(one_by_one))
+                names = ", ".join(self._places.name(index) for index in sorted(one_by_one))
                 return State.CANCELLED, f"cancelled one by one: {names}"
             if self._cancelled:  # what is left from before it was opened again
                 return State.CANCELLED, f"{self._cancelled} tasks are cancelled and did not run again"
@@ -800,18 +743,17 @@ class ExecutionMachine:
         self._active -= was_running and not self._waits(index)
         self._is_ready[index] = False
         self._ended(index, state, chosen)
-        self._to_ask.extend(self._task(index).downstream)
-        group = self._group_of(index)
-        if group is not None:
-            self._leave_place(index, group)
-            if not group.left:
-                self._end_group(self._items[index - len(self.plan.tasks)][0], event.at)
+        self._to_ask.extend(self._places.task(index).downstream)
+        self._leave_group(index)
+        mapped = self._places.map_of(index)
+        if mapped is not None and not self._places.groups[mapped].left:
+            self._end_group(mapped, event.at)
 
     def _ended(self, index: int, state: State, chosen: tuple[str, ...] | None) -> None:
         """Count a task that is in its final state, for the whole and for its downstreams."""
-        task = self._task(index)
+        task = self._places.task(index)
         self._unfinished -= 1
-        group = self._group_of(index)
+        group = self._places.group_of(index)
         if group is not None:
             _count(group.tally, state)
         for after in task.downstream:
@@ -865,11 +807,11 @@ class ExecutionMachine:
         if len(record.tasks) > len(self.plan.tasks):
             self._load_items(record)
         for index in range(len(self._states)):
-            task = record.tasks[self._name(index)]
+            task = record.tasks[self._places.name(index)]
             self._load_attempts(index, task)
             if task.earlier:
                 self._load_child(index, task, keep=record.reopenings[-1].start != "start")
-            if index in self._groups:  # what counts are its items
+            if index in self._places.groups:  # what counts are its items
                 self._unfinished -= task.state.is_final
                 continue
             self._load_state(index, task)
@@ -878,9 +820,9 @@ class ExecutionMachine:
         """Count a task where it counts in its state."""
         if task.state is State.RUNNING:
             self._active += not self._waits(index)
-            group = self._group_of(index)
-            if group is not None and group.limit is not None:
-                group.placed.add(index)
+            group = self._places.group_of(index)
+            if group is not None:
+                group.admits(index)
         if task.state.is_final:
             self._ended(index, task.state, task.chosen)
         if task.state is State.FAILED:
@@ -902,7 +844,7 @@ class ExecutionMachine:
         interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
         if interruptions:
             self._interruptions[index] = interruptions
-        if self._task(index).total_timeout is not None and task.attempt > task.earlier:
+        if self._places.task(index).total_timeout is not None and task.attempt > task.earlier:
             self._began[index] = task.attempts[task.earlier].started
 
     def _load_items(self, record: ExecutionRecord) -> None:
@@ -914,7 +856,7 @@ class ExecutionMachine:
         for index, name in enumerate(self.plan.index):
             items = record.tasks[name].items
             if items is not None:
-                self._groups[index] = self._make_items(index, items)
+                self._make_items(index, items)
 
 
 def was_answered_so(task: TaskRecord, attempt: int, *, approved: bool, by: str) -> bool:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from goflow_trio import DefinitionError, Job, Noop, RunJob, State, Task, TaskContext, open_engine
+from goflow_trio import Command, DefinitionError, Job, Noop, RunJob, State, Task, TaskContext, open_engine
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.core.ids import child_id
 from goflow_trio.errors import OperatorError
@@ -279,3 +279,16 @@ def test_the_id_of_a_child_follows_from_its_attempt_and_sorts_by_time():
     assert len({first, *(child_id("parent", task, attempt, at) for task in ("run", "x") for attempt in (1, 2))}) == 4
     assert child_id("parent", "run", 1, at.replace(year=2027)) > first
     assert Noop() == Noop()
+
+
+async def test_the_receipt_of_a_cancel_counts_what_was_ended_in_the_child():
+    child = Job("child")
+    child.add(Task("sleep", Command("echo begun; exec sleep 600", shell=True)))
+    parent = Job("parent")
+    parent.add(Task("run", RunJob(child)))
+    async with open_engine(jobs=[parent]) as engine, engine.subscribe(types=["task.output"]) as events:
+        execution = await engine.submit("parent")
+        with trio.fail_after(20):
+            await events.receive_batch()  # it runs
+            receipt = await execution.cancel()
+    assert (receipt.tasks, receipt.processes) == (1, 1)
