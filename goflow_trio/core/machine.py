@@ -185,7 +185,7 @@ class ExecutionMachine:
 
     def planned(self, name: str) -> PlannedTask:
         """Return what is known of a task; of an item, what is known of its map."""
-        return self._places.task(self._places.find(name))
+        return self._places.tasks[self._places.find(name)]
 
     @property
     def ending(self) -> bool:
@@ -307,7 +307,7 @@ class ExecutionMachine:
             self._go_on(index, now)
         elif task.state is State.RUNNING:
             self._interrupt(index, now)
-        elif not task.state.is_final and not self._spares(self._places.task(index)):
+        elif not task.state.is_final and not self._spares(self._places.tasks[index]):
             self._cancel(index, now)  # the log ended between the decision to end and its last effect
         elif task.state is State.UPFORRETRY:
             self._wait_on(index, task.retry_at or now, now)
@@ -336,7 +336,7 @@ class ExecutionMachine:
         index = self._running(report.task, report.attempt)
         if index is None:
             return
-        if not self._spares(self._places.task(index)):
+        if not self._spares(self._places.tasks[index]):
             self._cancel(index, now)
         elif not report.items:
             self._skip(index, "there is nothing to map it over", now)
@@ -363,7 +363,7 @@ class ExecutionMachine:
 
     def _decided(self, report: Decided, now: datetime) -> None:
         index = self._places.find(report.task)
-        waits = self._places.task(index).waits
+        waits = self._places.tasks[index].waits
         if self._states[index] is not State.RUNNING or waits is None or waits.kind != "approval":
             return  # decided already, or no longer asked
         attempt = self._attempts[index]
@@ -476,8 +476,7 @@ class ExecutionMachine:
 
     def _leave_group(self, index: int) -> None:
         """Let the next item of a map run in place of one that does not run any more."""
-        group = self._places.group_of(index)
-        following = None if group is None else group.leave(index, self._is_ready)
+        following = self._places.groups[self._places.map_of(index)].leave(index, self._is_ready)
         if following is not None:
             self._push(following)
 
@@ -485,7 +484,7 @@ class ExecutionMachine:
 
     def _fail(self, index: int, error: TaskError, reason: str, now: datetime, *, spare: bool = False) -> None:
         """End the running attempt as failed; plan another if the task has retries left, or is to be spared."""
-        task = self._places.task(index)
+        task = self._places.tasks[index]
         name = self._places.name(index)
         attempt = self._attempts[index]
         fresh = attempt - self._earlier.get(index, 0)
@@ -516,12 +515,13 @@ class ExecutionMachine:
         self._move(index, State.UPFORRETRY, event)
         self._active -= not self._waits(index)
         self._spared[index] += spare
-        self._leave_group(index)
+        if index >= self._places.count:
+            self._leave_group(index)
         self._step.instructions.append(WaitForRetry(name, attempt, wait))
 
     def _time_left(self, index: int, moment: datetime) -> float | None:
         """Return the seconds that are left of a task's time at a moment, all its attempts together."""
-        most = self._places.task(index).total_timeout
+        most = self._places.tasks[index].total_timeout
         if most is None:
             return None
         return max(0.0, most - (moment - self._began.get(index, moment)).total_seconds())
@@ -544,7 +544,7 @@ class ExecutionMachine:
 
     def _interrupt(self, index: int, now: datetime) -> None:
         """Record that the engine's end cut the running attempt."""
-        task = self._places.task(index)
+        task = self._places.tasks[index]
         crashes = self._interruptions.get(index, 0) + 1
         self._interruptions[index] = crashes
         if not self._spares(task):
@@ -555,19 +555,17 @@ class ExecutionMachine:
             error = TaskError("CrashLoop", f"the engine ended {crashes} times while this task was running")
             self._fail_for_good(index, error, CRASH_LOOP, now)
         else:
-            expands = task.kind == MAP and self._places.map_of(index) is None
-            self._fail(index, error, INTERRUPTED, now, spare=task.idempotent or expands)
+            self._fail(index, error, INTERRUPTED, now, spare=task.idempotent or task.kind == MAP)
 
     def _waits(self, index: int) -> bool:
         """Whether the task only waits: it holds no slot, and no crash cuts it."""
-        task = self._places.task(index)
-        return task.waits is not None and (task.kind != MAP or self._places.map_of(index) is not None)
+        return self._places.tasks[index].waits is not None
 
     def _go_on(self, index: int, now: datetime) -> None:
         """Take up an attempt that was waiting when the engine ended."""
         name = self._places.name(index)
         self._order(index, now)
-        if not self._spares(self._places.task(index)):
+        if not self._spares(self._places.tasks[index]):
             self._step.instructions.append(CancelAttempt(name, self._attempts[index]))
 
     def _wait_on(self, index: int, retry_at: datetime, now: datetime) -> None:
@@ -585,7 +583,7 @@ class ExecutionMachine:
             ExecutionCancelling(now, self.plan.job, reason=self._ending_reason, state=self._ending, forced=force)
         )
         for index in range(len(self._states)):
-            if self._spares(self._places.task(index)) or index in self._places.groups:  # a map ends with its items
+            if self._spares(self._places.tasks[index]) or index in self._places.groups:  # a map ends with its items
                 continue
             match self._states[index]:
                 case State.RUNNING:
@@ -631,7 +629,7 @@ class ExecutionMachine:
             self._move_execution(state, ExecutionFinished(now, self.plan.job, state=state, reason=reason))
 
     def _ask(self, index: int, now: datetime) -> None:
-        if self._places.map_of(index) is not None:  # an item, which nothing is before
+        if index >= self._places.count:  # an item, which nothing is before
             self._queue(index)
             return
         task = self.plan.tasks[index]
@@ -665,8 +663,7 @@ class ExecutionMachine:
 
     def _queue(self, index: int) -> None:
         self._is_ready[index] = True
-        group = self._places.group_of(index)
-        if group is None or group.admits(index):
+        if index < self._places.count or self._places.groups[self._places.map_of(index)].admits(index):
             self._push(index)
 
     def _push(self, index: int) -> None:
@@ -675,7 +672,7 @@ class ExecutionMachine:
             self._waits_ready.append(index)
             return
         self._arrivals += 1
-        heapq.heappush(self._ready, (-self._places.task(index).priority, self._arrivals, index))
+        heapq.heappush(self._ready, (-self._places.tasks[index].priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
         most = self.plan.max_active  # also of tasks that ask for slots: a wide graph does not flood the engine's queue
@@ -687,10 +684,10 @@ class ExecutionMachine:
     def _start(self, index: int, now: datetime) -> None:
         if not self._is_ready[index]:  # cancelled while it was in the queue
             return
-        if self._places.task(index).definition is None:
+        if self._places.tasks[index].definition is None:
             error = TaskError("DefinitionError", f"job {self.plan.job!r} no longer has this task")
             self._fail_unrun(index, error, "definition gone", now)
-        elif self._waits(index) or self._admit(self._places.name(index), self._places.task(index).definition):
+        elif self._waits(index) or self._admit(self._places.name(index), self._places.tasks[index].definition):
             self._run(index, now)
         else:
             self._asked.add(index)
@@ -705,7 +702,7 @@ class ExecutionMachine:
 
     def _start_attempt(self, index: int, now: datetime) -> None:
         attempt = self._attempts[index] + 1
-        waits = self._places.task(index).waits if self._waits(index) else None
+        waits = self._places.tasks[index].waits
         event = TaskStarted(now, self.plan.job, task=self._places.name(index), attempt=attempt)
         if waits is not None:
             event.waiting, event.reason = waits.kind, waits.text
@@ -713,7 +710,7 @@ class ExecutionMachine:
                 event.child = self._children.pop(index, "") or child_id(self.execution, event.task, attempt, now)
         self._move(index, State.RUNNING, event)
         self._attempts[index] = attempt
-        if self._places.task(index).total_timeout is not None:
+        if self._places.tasks[index].total_timeout is not None:
             self._began.setdefault(index, now)
         self._is_ready[index] = False
         self._active += waits is None
@@ -743,19 +740,19 @@ class ExecutionMachine:
         self._active -= was_running and not self._waits(index)
         self._is_ready[index] = False
         self._ended(index, state, chosen)
-        self._to_ask.extend(self._places.task(index).downstream)
-        self._leave_group(index)
-        mapped = self._places.map_of(index)
-        if mapped is not None and not self._places.groups[mapped].left:
-            self._end_group(mapped, event.at)
+        self._to_ask.extend(self._places.tasks[index].downstream)
+        if index >= self._places.count:
+            self._leave_group(index)
+            mapped = self._places.map_of(index)
+            if not self._places.groups[mapped].left:
+                self._end_group(mapped, event.at)
 
     def _ended(self, index: int, state: State, chosen: tuple[str, ...] | None) -> None:
         """Count a task that is in its final state, for the whole and for its downstreams."""
-        task = self._places.task(index)
+        task = self._places.tasks[index]
         self._unfinished -= 1
-        group = self._places.group_of(index)
-        if group is not None:
-            _count(group.tally, state)
+        if index >= self._places.count:
+            _count(self._places.groups[self._places.map_of(index)].tally, state)
         for after in task.downstream:
             _count(self._tallies[after], state)
             if task.kind == BRANCH:
@@ -820,9 +817,8 @@ class ExecutionMachine:
         """Count a task where it counts in its state."""
         if task.state is State.RUNNING:
             self._active += not self._waits(index)
-            group = self._places.group_of(index)
-            if group is not None:
-                group.admits(index)
+            if index >= self._places.count:
+                self._places.groups[self._places.map_of(index)].admits(index)
         if task.state.is_final:
             self._ended(index, task.state, task.chosen)
         if task.state is State.FAILED:
@@ -844,7 +840,7 @@ class ExecutionMachine:
         interruptions = sum(attempt.reason == INTERRUPTED for attempt in task.attempts[task.earlier :])
         if interruptions:
             self._interruptions[index] = interruptions
-        if self._places.task(index).total_timeout is not None and task.attempt > task.earlier:
+        if self._places.tasks[index].total_timeout is not None and task.attempt > task.earlier:
             self._began[index] = task.attempts[task.earlier].started
 
     def _load_items(self, record: ExecutionRecord) -> None:

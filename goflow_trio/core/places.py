@@ -10,7 +10,7 @@ from collections import deque
 
 from attrs import Factory, define
 
-from goflow_trio.core.plan import Plan, PlannedTask
+from goflow_trio.core.plan import Plan
 from goflow_trio.core.record import item_name
 from goflow_trio.jobs.trigger_rules import Tally
 
@@ -66,58 +66,45 @@ class Places:
         plan: the graph it runs on.
 
     Attributes:
+        tasks: what is planned at each place.
+        count: how many tasks the plan has: the first place of an item.
         groups: the items of each map whose items are known, by the map's place.
     """
 
     def __init__(self, plan: Plan) -> None:
+        self.tasks = list(plan.tasks)
+        self.count = len(plan.tasks)
         self.groups: dict[int, Group] = {}
-        self._planned = plan.tasks
-        self._index = plan.index
-        self._items: list[tuple[int, int]] = []  # the place of its map, and its number, of each item
-        self._by_name: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._planned) + len(self._items)
+        self._by_name = plan.index
+        self._items: list[tuple[str, int]] = []  # the name of each item, and the place of its map
+        self._items_by_name: dict[str, int] = {}
 
     def find(self, name: str) -> int:
         """Return the place of a task or item."""
-        place = self._index.get(name)
-        return self._by_name[name] if place is None else place
-
-    def task(self, place: int) -> PlannedTask:
-        """Return the task that is planned there; for an item, its map."""
-        planned = self._planned
-        return planned[place] if place < len(planned) else planned[self._items[place - len(planned)][0]]
+        place = self._by_name.get(name)
+        return self._items_by_name[name] if place is None else place
 
     def name(self, place: int) -> str:
         """Return the name of what is there."""
-        planned = self._planned
-        if place < len(planned):
-            return planned[place].name
-        mapped, number = self._items[place - len(planned)]
-        return item_name(planned[mapped].name, number)
+        return self.tasks[place].name if place < self.count else self._items[place - self.count][0]
 
-    def map_of(self, place: int) -> int | None:
-        """Return the place of the map that an item belongs to; None if there is no item."""
-        count = len(self._planned)
-        return None if place < count else self._items[place - count][0]
-
-    def group_of(self, place: int) -> Group | None:
-        """Return the group that an item belongs to; None if there is no item."""
-        mapped = self.map_of(place)
-        return None if mapped is None else self.groups[mapped]
+    def map_of(self, item: int) -> int:
+        """Return the place of the map that an item belongs to."""
+        return self._items[item - self.count][1]
 
     def items_of(self, mapped: int) -> list[int]:
         """Return the places of a map's items, in order."""
-        count = len(self._planned)
-        return [count + number for number, (owner, _) in enumerate(self._items) if owner == mapped]
+        return [place for place, (_, owner) in enumerate(self._items, self.count) if owner == mapped]
 
     def add_items(self, mapped: int, size: int) -> range:
         """Give the items of a map their places, behind all others, and return these."""
-        first = len(self)
-        name = self._planned[mapped].name
+        task = self.tasks[mapped]
+        assert task.item is not None
+        first = len(self.tasks)
         for number in range(size):
-            self._items.append((mapped, number))
-            self._by_name[item_name(name, number)] = first + number
-        self.groups[mapped] = Group(Tally(size), self._planned[mapped].max_items)
+            name = item_name(task.name, number)
+            self._items.append((name, mapped))
+            self._items_by_name[name] = first + number
+        self.tasks += [task.item] * size
+        self.groups[mapped] = Group(Tally(size), task.max_items)
         return range(first, first + size)

@@ -16,7 +16,7 @@ from goflow_trio.core import limits
 from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ConstantDelay, RetryDelay
-from goflow_trio.jobs.task import Wait
+from goflow_trio.jobs.task import Task, Wait
 from goflow_trio.jobs.trigger_rules import (
     RuleFunction,
     Tally,
@@ -57,6 +57,7 @@ class PlannedTask:
         priority: among ready tasks, higher starts first.
         max_items: of a map, how many items run at once; None is no bound of its own.
         total_timeout: seconds all attempts and the waits between them may take, or None.
+        item: of a map, what is planned for each of its items.
         definition: the task it was read from; None if the job no longer has it.
     """
 
@@ -73,6 +74,7 @@ class PlannedTask:
     priority: int = 0
     max_items: int | None = None
     total_timeout: float | None = None
+    item: PlannedTask | None = None
     definition: Any = field(default=None, repr=False)
 
 
@@ -178,8 +180,14 @@ def _planned(
         is_cleanup=function is all_done and upstreams > 0,
         kind=kind,
     )
-    if task is None or (task.kind == MAP) != (kind == MAP):  # gone, or no longer the same thing
+    if task is not None and (task.kind == MAP) == (kind == MAP):  # else it is gone, or no longer the same thing
+        planned = _with_definition(planned, task)
+    if kind != MAP:
         return planned
+    return evolve(planned, waits=None, item=evolve(planned, kind=""))
+
+
+def _with_definition(planned: PlannedTask, task: Task) -> PlannedTask:
     return evolve(
         planned,
         waits=task.waits,
