@@ -609,7 +609,7 @@ class Engine:
             UnknownExecution: there is none of this id.
             UnknownTask: it has no such task.
             WrongState: the task does not wait for an approval (any more), or was answered otherwise meanwhile.
-            StoreUnavailable: the store does not take writes.
+            StoreUnavailable: the store does not take writes; if it stopped just now, the answer may still count.
             EngineClosed: the engine is shutting down.
         """
         self._check_open()
@@ -622,7 +622,7 @@ class Engine:
         if execution is None or execution.record.tasks[task].waiting != "approval":
             raise WrongState(f"task {task!r} of execution {execution_id} does not wait for an approval")
         attempt = execution.record.tasks[task].attempt
-        await execution._supervisor.ask(Decided(task, approved, by, comment))
+        await self.store.promptly(execution._supervisor.ask(Decided(task, approved, by, comment)))
         if not was_answered_so(execution.record.tasks[task], attempt, approved=approved, by=by):
             raise WrongState(f"task {task!r} of execution {execution_id} was answered or ended otherwise meanwhile")
 

@@ -152,12 +152,16 @@ class Supervisor:
         while not self.finished.is_set() and (self.machine.active or self._inbox.statistics().current_buffer_used):
             await self._turned.wait()
 
-    async def ask(self, report: Report) -> None:
-        """Put a report into the inbox; return when what came of it is durable, or the actor has ended."""
+    def ask(self, report: Report) -> Callable[[], Awaitable[None]]:
+        """Put a report into the inbox; return what waits until its outcome is durable, or the actor has ended."""
         self.send(report)
         mine = self._sent
-        while self._taken < mine and not self.finished.is_set():
-            await self._turned.wait()
+
+        async def until_taken() -> None:
+            while self._taken < mine and not self.finished.is_set():
+                await self._turned.wait()
+
+        return until_taken
 
     async def until_over(self, task: str) -> None:
         """Wait until a task is over, nothing of it runs and that is durable; or the actor has ended."""

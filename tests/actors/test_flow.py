@@ -25,7 +25,8 @@ from goflow_trio import (
     open_engine,
 )
 from goflow_trio.actors.environment import virtual_environment
-from goflow_trio.errors import UnknownTask
+from goflow_trio.errors import StoreUnavailable, UnknownTask
+from goflow_trio.testing.faulty import FaultyBackend
 from tests.actors.test_engine import START, KeptMemory, world
 
 
@@ -349,3 +350,17 @@ def test_wrong_definitions_are_refused_with_the_mend():
     with pytest.raises(DefinitionError, match="task 'a': when must be a function of the context"):
         Task("a", Noop(), when=True)
     assert issubclass(WrongState, UsageError)
+
+
+async def test_an_answer_that_the_store_does_not_take_is_refused_in_time_and_may_count_later(autojump_clock):
+    backend = FaultyBackend(KeptMemory())
+    async with open_engine(backend, jobs=[asking], environment=world()) as engine:
+        execution = await engine.submit("release")
+        await trio.sleep(1)
+        with backend.failing():
+            begun = trio.current_time()
+            with pytest.raises(StoreUnavailable):
+                await engine.approve(execution.id, "ask", by="ada")
+            assert trio.current_time() - begun < 15
+        record = await execution.wait()
+        assert (record.state, record.results["deploy"]) == (State.SUCCESSFUL, "ada")
