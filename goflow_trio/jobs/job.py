@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -189,6 +190,7 @@ class Job:
         *,
         name: str | None = None,
         upstream: TaskLike | Iterable[TaskLike] = (),
+        over: TaskLike | Callable[..., Any] | Iterable[Any] | None = None,
         **options: Any,
     ) -> Callable[[Callable[..., Any]], Task]: ...
     def task(
@@ -198,6 +200,7 @@ class Job:
         *,
         name: str | None = None,
         upstream: TaskLike | Iterable[TaskLike] = (),
+        over: TaskLike | Callable[..., Any] | Iterable[Any] | None = None,
         **options: Any,
     ) -> Task | Callable[[Callable[..., Any]], Task]:
         """Make a task of a function: `@job.task` or `@job.task(retries=3, upstream=[extract])`.
@@ -208,11 +211,14 @@ class Job:
             function: the work, when used without parentheses.
             name: the task's name; the function's by default.
             upstream: tasks (or names of tasks) of this job that come before.
-            **options: the keyword arguments of `Task`.
+            over: makes it a task for each item of this list, see `map`.
+            **options: the keyword arguments of `Task`; with `over`, those of `map`.
         """
 
         def make(work: Callable[..., Any]) -> Task:
             task_name = name if name is not None else getattr(work, "__name__", "")
+            if over is not None:
+                return self.map(task_name, work, over=over, upstream=upstream, **options)
             befores = [upstream] if isinstance(upstream, TaskLike) else list(upstream)
             resolved = [self._own(before) for before in befores]
             try:
@@ -231,7 +237,7 @@ class Job:
         name: str,
         operator: Any,
         *,
-        over: TaskLike | Callable[..., Any],
+        over: TaskLike | Callable[..., Any] | Iterable[Any],
         upstream: TaskLike | Iterable[TaskLike] = (),
         max_active: int | None = None,
         **options: Any,
@@ -245,8 +251,8 @@ class Job:
         Args:
             name: the task's name.
             operator: the work of one item, as for `Task`.
-            over: an upstream task of this job (the edge is drawn) whose result is the list; or a function of the
-                context, sync or async, that returns it, and that may be called again after a crash.
+            over: an upstream task of this job, or its name, whose result is the list (the edge is drawn); a function of
+                the context, sync or async, that returns it, and that may be called again after a crash; or the list.
             upstream: further tasks of this job that come before.
             max_active: how many items run at once.
             **options: the keyword arguments of `Task`; they are those of each item.
@@ -258,8 +264,10 @@ class Job:
         befores = [upstream] if isinstance(upstream, TaskLike) else list(upstream)
         if isinstance(over, TaskLike):
             befores = [over, *befores]
+        elif isinstance(over, Iterable) and not isinstance(over, Mapping) and not callable(over):
+            over = partial(list, tuple(over))
         elif not callable(over):
-            raise DefinitionError(f"{where} over takes a task of the job or a function, got {over!r}")
+            raise DefinitionError(f"{where} over takes a task of the job, a function or a list, got {over!r}")
         if getattr(operator, "chooses", False) is True:
             raise DefinitionError(f"{where} a Branch cannot be mapped; let it choose before or after the map")
         resolved = [self._own(before) for before in befores]

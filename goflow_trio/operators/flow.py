@@ -99,7 +99,8 @@ class WaitFor:
     Args:
         predicate: sync (called in a worker thread) or async; takes the context, or nothing.
         every: seconds between an answer and the next question.
-        timeout: seconds after which the attempt fails; None waits for ever.
+        timeout: seconds after which the attempt fails; None waits for ever. If they passed while the server was down,
+            it is asked once more.
     """
 
     predicate: Callable[..., Any] = field(validator=_check_callable)
@@ -115,8 +116,10 @@ class WaitFor:
     async def run(self, context: TaskContext) -> Any:
         """Ask until the answer is true."""
         predicate = prepare(self.predicate)
-        until = trio.current_time() + (float("inf") if self.timeout is None else self.timeout - context.waited)
-        with trio.move_on_at(until):
+        left = float("inf") if self.timeout is None else self.timeout - context.waited
+        if self.timeout is not None and context.waited:  # it may hold since while nobody asked: ask once more
+            left = max(left, min(self.every, self.timeout))
+        with trio.move_on_after(left):
             while True:
                 answer = await call_operator(predicate, context, limiter=condition_threads())
                 if answer:

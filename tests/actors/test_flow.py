@@ -225,6 +225,24 @@ async def test_a_condition_that_never_holds_times_out_counting_from_its_start_ov
     assert record.state is State.FAILED
 
 
+async def test_a_condition_that_came_to_hold_while_nobody_asked_is_asked_once_more(autojump_clock):
+    store = KeptMemory()
+    there = []
+
+    async def is_there():
+        return there
+
+    job = Job("sensor")
+    job.add(Task("wait", WaitFor(is_there, every=10, timeout=100)))
+    async with open_engine(store, jobs=[job], environment=world()) as engine:
+        execution = await engine.submit("sensor")
+        await trio.sleep(50)
+    there.append("it")
+    async with open_engine(store, jobs=[job], environment=later(7200)) as engine:
+        record = await engine.execution(execution.id).wait()
+    assert record.results == {"wait": ["it"]}
+
+
 async def test_a_time_out_of_the_task_counts_from_the_start_too(autojump_clock):
     store = KeptMemory()
     job = Job("nap")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from goflow_trio import ConstantDelay, Job, Noop, State, Task, open_engine
+from goflow_trio import ConstantDelay, Job, Noop, State, Task, TaskContext, open_engine
 from goflow_trio.core import limits
 from goflow_trio.core.record import fold
 from tests.actors.test_engine import KeptMemory, world
@@ -33,12 +33,29 @@ async def later_numbers(context):
     return (number for number in range(4))
 
 
-@pytest.mark.parametrize("over", [None, "numbers", lambda: (0, 1, 2, 3), later_numbers])
+@pytest.mark.parametrize("over", [None, "numbers", [0, 1, 2, 3], range(4), lambda: (0, 1, 2, 3), later_numbers])
 async def test_a_map_over_an_upstream_or_a_function(over, autojump_clock):
     record = await run(squares(over))
     assert record.results == {"numbers": [0, 1, 2, 3], "square": [0, 1, 4, 9], "sum": 14}
     assert [task.item for task in record.tasks.values() if task.mapped_from == "square"] == [0, 1, 2, 3]
     assert record.tasks["square"].items == 4
+
+
+async def test_a_map_by_decorator(autojump_clock):
+    job = Job("decorated")
+
+    @job.task
+    async def numbers():
+        return [1, 2, 3]
+
+    @job.task(over=numbers, max_active=1)
+    async def double(context):
+        return context.item * 2
+
+    assert job["double"].over == "numbers"
+    record = await run(job)
+    assert record.results["double"] == [2, 4, 6]
+    assert await double(TaskContext("job", "id", "double", item=4)) == 8
 
 
 async def test_items_retry_time_out_and_skip_by_themselves(autojump_clock):

@@ -208,7 +208,7 @@ def test_the_machine_costs_the_same_for_each_item_of_a_large_map():
 
 def test_wrong_maps_are_refused_with_the_mend():
     job = Job("job")
-    with pytest.raises(DefinitionError, match="over takes a task of the job or a function, got 7"):
+    with pytest.raises(DefinitionError, match="over takes a task of the job, a function or a list, got 7"):
         job.map("each", work, over=7)
     with pytest.raises(DefinitionError, match="a Branch cannot be mapped"):
         job.map("each", Branch(work), over=work)
