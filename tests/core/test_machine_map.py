@@ -1,6 +1,7 @@
 """A map: one task for each item of a list that is known at run time, counted downstream in its place."""
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,9 +15,9 @@ from goflow_trio.jobs.retry import ConstantDelay
 from goflow_trio.jobs.task import Task
 from goflow_trio.operators.flow import Branch, Sleep
 from tests.core.driver import Driver
-from tests.core.naive import RULES
-from tests.core.test_properties import thorough
-from tests.strategies import Tape, tapes, work
+from tests.core.naive import RULES, final_states
+from tests.core.test_properties import end_well, thorough
+from tests.strategies import JobSpec, Tape, jobs, operator_of, tapes, work
 
 
 def mapped(*, rule="allDone", max_active_tasks=None, operator=work, **options):
@@ -279,3 +280,81 @@ def test_a_stale_expansion_changes_nothing():
     driver.expand("each", [1])
     step = driver.report(AttemptExpanded("each", 1, (1, 2)))
     assert (step.events, step.instructions) == ([], [])
+
+
+def with_maps(spec, sizes):
+    """Return the job of a spec in which the tasks named in `sizes` are maps."""
+    job = Job("job", max_active_tasks=spec.max_active)
+    for name in spec.declared:
+        task = spec.tasks[name]
+        options = {
+            "retries": task.retries,
+            "retry_delay": ConstantDelay(10),
+            "trigger_rule": task.rule,
+            "idempotent": task.idempotent,
+            "priority": task.priority,
+        }
+        if name in sizes:
+            job.map(name, operator_of(task), over=work, **options)
+        else:
+            job.add(Task(name, operator_of(task), **options))
+    for name in spec.declared:
+        for before in spec.tasks[name].upstream:
+            job.set_downstream(before, name)
+    return job
+
+
+def flattened(spec, sizes):
+    """Return a spec without maps that must end in the same way: each item in the place of its map."""
+
+    def names(task):
+        return [f"{task}[{number}]" for number in range(sizes[task])] if sizes.get(task) else [task]
+
+    tasks = {}
+    for name, task in spec.tasks.items():
+        upstream = tuple(each for before in task.upstream for each in names(before))
+        chooses = None if task.chooses is None else tuple(each for after in task.chooses for each in names(after))
+        for each in names(name):
+            tasks[each] = evolve(task, name=each, upstream=upstream, chooses=chooses)
+        if sizes.get(name) == 0:  # it begins, finds nothing, and is skipped
+            tasks[name] = evolve(tasks[name], skips=True, failures=0, idempotent=True)
+    return JobSpec(tasks, max_active=spec.max_active)
+
+
+@given(jobs(), st.lists(st.integers(-1, 3), min_size=12, max_size=12), tapes(), st.booleans())
+@thorough
+def test_maps_in_any_graph_end_as_their_items_in_its_place_would(spec, sizes, tape, crashing):
+    tape = Tape(tape)
+    sizes = {
+        name: size
+        for name, size in zip(spec.tasks, sizes, strict=False)
+        if size >= 0 and spec.tasks[name].chooses is None
+    }
+    driver = Driver(with_maps(spec, sizes))
+    driver.start()
+    crashes = 0
+    while not driver.machine.finished:
+        if crashing and crashes < 3 and not tape.below(5):
+            crashes += 1
+            driver.crash(lost=tape.below(min(len(driver.step.events), len(driver.events) - 2) + 1))
+            continue
+        name = tape.pick(driver.pending())
+        task = spec.tasks[name.partition("[")[0]]
+        if name in driver.waiting:
+            driver.retry_due(name)
+        elif name in sizes:
+            driver.expand(name, range(sizes[name]))
+        elif driver.live[name] <= task.failures:
+            driver.fail(name)
+        else:
+            end_well(driver, task, name)
+    record = driver.record
+    flat = flattened(spec, sizes)
+    cuts = {(name, attempt) for name, attempt in driver.cuts if name in flat.tasks and name not in sizes}
+    for name, (state, attempts) in final_states(flat, cuts).items():
+        mapped = record.tasks.get(name.partition("[")[0])
+        if name in record.tasks and name not in sizes:
+            assert (str(record.tasks[name].state), record.tasks[name].attempt) == (state, attempts), name
+        else:  # the map itself never got to its items
+            assert (mapped.state, mapped.items, state) == ("skipped", None, "skipped"), name
+    assert record.state == ("failed" if any(task.state == "failed" for task in record.tasks.values()) else "successful")

@@ -29,12 +29,12 @@ def started_in(step):
     return [event.task for event in step.events if isinstance(event, TaskStarted)]
 
 
-def end_well(driver, spec, name):
+def end_well(driver, task, name):
     """End an attempt that does not fail."""
-    if spec.tasks[name].skips:
+    if task.skips:
         driver.skip(name)
     else:
-        driver.succeed(name, chosen=spec.tasks[name].chooses)
+        driver.succeed(name, chosen=task.chooses)
 
 
 class Pair:
@@ -72,7 +72,7 @@ class Pair:
             driver.acknowledge_cancel(name)
         elif driver.live[name] > self.spec.tasks[name].failures:
             naive.succeed(name)
-            end_well(driver, self.spec, name)
+            end_well(driver, self.spec.tasks[name], name)
         else:
             naive.fail(name)
             driver.fail(name)
@@ -221,7 +221,7 @@ def turn(driver, spec, tape):
     elif name in driver.to_cancel and tape.below(3):
         driver.acknowledge_cancel(name)
     elif driver.live[name] > spec.tasks[name].failures:
-        end_well(driver, spec, name)
+        end_well(driver, spec.tasks[name], name)
     else:
         driver.fail(name)
 
