@@ -875,7 +875,8 @@ async def open_engine(
             async with processes.guard(), trio.open_nursery() as nursery:
                 nursery.start_soon(opened.run, name="store")
                 nursery.start_soon(outputs.run, name="outputs")
-                surroundings = Surroundings(opened, world, trio.CapacityLimiter(limits.OPERATOR_THREADS), outputs)
+                threads = world.operator_threads or trio.CapacityLimiter(limits.OPERATOR_THREADS)
+                surroundings = Surroundings(opened, world, threads, outputs)
                 engine = Engine(surroundings, gate, registered, nursery)
                 await engine._begin()  # opening an engine is this module's business
                 try:

@@ -21,11 +21,13 @@ class Environment:
         now: returns the wall-clock time (aware, UTC).
         random_bits: returns a whole number of so many random bits.
         steady: whether `now` advances exactly with trio's clock and is never set, so that nobody has to look.
+        operator_threads: limits the threads of synchronous operators; None is `limits.OPERATOR_THREADS` at once.
     """
 
     now: Callable[[], datetime]
     random_bits: Callable[[int], int]
     steady: bool = False
+    operator_threads: trio.CapacityLimiter | None = None
     _last_id: int = field(default=_FAR_PAST, init=False)
     _ids_in_step: int = field(default=Factory(int), init=False)
 

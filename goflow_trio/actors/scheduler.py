@@ -15,16 +15,18 @@ import heapq
 import logging
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import trio
 
 from goflow_trio.core import limits
-from goflow_trio.core.due import LATE, due_instants
+from goflow_trio.core.due import LATE, NextAfter, due_instants
 from goflow_trio.core.messages import Event, ScheduleMissed, ScheduleStarted, ScheduleToggled
 from goflow_trio.core.timeline import Timeline
 from goflow_trio.errors import EngineClosed, GoflowError, ScheduleError
 from goflow_trio.jobs.job import Job
+from goflow_trio.schedules import Schedule
 from goflow_trio.schedules.base import checked
 
 logger = logging.getLogger("goflow_trio.scheduler")
@@ -86,6 +88,7 @@ class Scheduler:
         self._turns: dict[str, int] = {}  # an entry of the heap counts if it has the job's latest turn
         self._turn = 0
         self._busy: set[str] = set()
+        self._next_after = {name: _remembering(job.schedule) for name, job in jobs.items() if job.schedule is not None}
         self._ids: dict[tuple[str, datetime], str] = {}  # of submits whose outcome is not known yet
         self._alarms: list[tuple[datetime, int, trio.Event]] = []
         self._bell = trio.Event()
@@ -184,10 +187,8 @@ class Scheduler:
             heapq.heappush(self._heap, (instant, self._turn, name))
 
     def _next_instant(self, name: str) -> datetime | None:
-        schedule = self._jobs[name].schedule
-        assert schedule is not None
         try:
-            return self._host.timeline(name).next_free(checked(schedule), self._host.now())
+            return self._host.timeline(name).next_free(self._next_after[name], self._host.now())
         except Exception:  # a schedule may be the user's code: it stops its own job only
             logger.exception("job %s: its schedule failed; it will not run by itself any more", name)
             return None
@@ -219,10 +220,10 @@ class Scheduler:
         if until is not None and until <= now:
             reason = "the pause is over"
             await host.record((ScheduleToggled(now, job.name, active=True, since=until, reason=reason),))
-        if job.schedule is None or not host.is_active(job.name):
+        if not host.is_active(job.name):
             return
         position = host.timeline(job.name).position(now)
-        due = due_instants(job, checked(job.schedule), position or now, now)
+        due = due_instants(job, self._next_after[job.name], position or now, now)
         if due.first is not None and due.last is not None:
             reason = f"not running at the time, suspended, or the clock was set; misfire={job.misfire}"
             reason += "" if due.counted else "; there were more than were counted"
@@ -255,3 +256,8 @@ class Scheduler:
         now, (first, last) = self._host.now(), span
         event = ScheduleMissed(now, job, first=first, last=last, count=count, reason=reason, cause=cause)
         await self._host.record((event,))
+
+
+def _remembering(schedule: Schedule) -> NextAfter:
+    """Return a checked `next_after` that knows its last answers: each step asks for what the step before asked for."""
+    return lru_cache(maxsize=4)(checked(schedule))

@@ -1,0 +1,102 @@
+"""Is anything left? Threads, file descriptors and child processes that were not there before."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from goflow_trio.operators.processes import MARKER, SERVER
+
+_PATIENCE_SECONDS: Final = 2.0
+_LOOK_SECONDS: Final = 0.02
+_POOLED: Final = "Trio thread"
+"""trio keeps threads for ten seconds after their work, to use them again."""
+
+
+class assert_no_leaks:  # noqa: N801  # it is used as a function is
+    """Assert that nothing is left: at once of what goflow-trio starts, and as a block of what the block started.
+
+    Called on its own, it looks for child processes of operators of this program. As a context manager it also compares
+    threads, child processes and open file descriptors before and after; what is on its way out gets two seconds.
+
+    Example:
+        `with assert_no_leaks(): run_job(my_job)`
+
+    Raises:
+        AssertionError: something is left; it says what.
+    """
+
+    def __init__(self) -> None:
+        self._assert_gone(_commands)
+        self._before = _everything()
+
+    def __enter__(self) -> Self:
+        self._before = _everything()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:  # an error tells more than what it left behind
+            self._assert_gone(lambda: _everything() - self._before)
+
+    def _assert_gone(self, look: Callable[[], Counter[str]]) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while left := look():
+            if time.monotonic() > deadline:
+                things = "; ".join(sorted(left.elements()))
+                raise AssertionError(f"still there: {things}")
+            time.sleep(_LOOK_SECONDS)
+
+
+def _everything() -> Counter[str]:
+    return _threads() + _children() + _descriptors()
+
+
+def _threads() -> Counter[str]:
+    names = (thread.name for thread in threading.enumerate())
+    return Counter(f"thread {name!r}" for name in names if not name.startswith(_POOLED))
+
+
+def _children() -> Counter[str]:
+    """Return the living child processes of this one; none where the system has no /proc."""
+    found: Counter[str] = Counter()
+    for path in Path("/proc/self/task").glob("*/children"):
+        for pid in _read(path).split():
+            stat = _read(Path("/proc", pid, "stat")).rpartition(")")
+            if stat[2].split()[:1] not in ([], ["Z"]):
+                found[f"process {pid} ({stat[0].partition('(')[2]})"] += 1
+    return found
+
+
+def _commands() -> Counter[str]:
+    """Return the processes that operators of this program started, wherever they went."""
+    needle = f"{MARKER}={SERVER}/"
+    found: Counter[str] = Counter()
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        if path.parent.name != str(os.getpid()) and needle in _read(path):
+            found[f"process {path.parent.name} of an operator"] += 1
+    return found
+
+
+def _descriptors() -> Counter[str]:
+    found: Counter[str] = Counter()
+    for path in Path("/proc/self/fd").glob("*"):
+        try:
+            found[f"open {path.readlink()}".partition(":[")[0]] += 1
+        except OSError:  # the one that lists the folder
+            continue
+    return found
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
