@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import Counter
@@ -11,7 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from goflow_trio.operators.processes import MARKER, SERVER
+from goflow_trio.operators import reaper
+from goflow_trio.operators.processes import SERVER
 
 _PATIENCE_SECONDS: Final = 2.0
 _LOOK_SECONDS: Final = 0.02
@@ -77,12 +77,8 @@ def _children() -> Counter[str]:
 
 def _commands() -> Counter[str]:
     """Return the processes that operators of this program started, wherever they went."""
-    needle = f"{MARKER}={SERVER}/"
-    found: Counter[str] = Counter()
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        if path.parent.name != str(os.getpid()) and needle in _read(path):
-            found[f"process {path.parent.name} of an operator"] += 1
-    return found
+    ours = (pid for pid in reaper.pids() if (mark := reaper.mark_of(pid)) is not None and mark[0] == SERVER)
+    return Counter(f"process {pid} of an operator" for pid in ours if not reaper.is_zombie(pid))
 
 
 def _descriptors() -> Counter[str]:
