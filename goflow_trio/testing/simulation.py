@@ -224,7 +224,7 @@ def _in_a_world_of_its_own(
     def work() -> None:
         try:
             outcome.append(_run(main, start, seed, patience))
-        except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
+        except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again in the caller's thread
             failure.append(error)
 
     thread = threading.Thread(target=work, name="goflow-trio simulation")
