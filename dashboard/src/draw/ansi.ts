@@ -124,8 +124,9 @@ function piece(text: string, style: Style): Piece {
   return made;
 }
 
-const ERROR = /\b(error|exception|fatal|panic|traceback|failed|critical)\b|^\w+(\.\w+)*(Error|Exception)\b/i;
+const ERROR = /\b(error|exception|fatal|panic|traceback|failed|critical)\b/i;
+const TYPE = /^(\w+\.)*\w*(Error|Exception)\b/;
 const NO_ERROR = /\b(0|no) (errors?|failed|failures?)\b|errors?[=:] ?0\b/i;
 
 /** Whether a line reads like trouble. */
-export const isError = (line: string): boolean => ERROR.test(line) && !NO_ERROR.test(line);
+export const isError = (line: string): boolean => (ERROR.test(line) || TYPE.test(line)) && !NO_ERROR.test(line);

@@ -1,0 +1,108 @@
+/** Replaying the feed over a snapshot gives what the server answers afterwards, however the feed is cut or repeated. */
+import { describe, expect, it } from 'vitest';
+import type { Context, FeedEvent, Overview, Runs } from '../src/api';
+import { parseFrames } from '../src/frames';
+import { applyToExecution, applyToJobs, applyToRuns, jobsFrom, type JobsState } from '../src/store';
+import { random } from './random';
+import session from './recorded.json';
+
+interface Recorded {
+  overview: Overview;
+  events: FeedEvent[];
+  after: Overview;
+  executions: { before: Context; after: Context }[];
+  rows: Runs;
+}
+const recorded = session as unknown as Recorded;
+
+/** What a page shows of the jobs. Lengths are compared apart: the snapshot has three digits of them. */
+function shown(state: JobsState) {
+  return [...state.jobs.values()].map((job) => ({
+    name: job.name,
+    active: job.active,
+    failure: job.failure,
+    bars: job.bars.map((bar) => ({
+      state: bar.state,
+      took: bar.took != null,
+      retrying: [...bar.retrying],
+    })),
+    last: job.bars.at(-1)?.id,
+  }));
+}
+
+/** The events in pieces of any size, some told twice, as a stream that drops and comes back gives them. */
+function* cut(events: readonly FeedEvent[], seed: number): Generator<FeedEvent[]> {
+  const next = random(seed);
+  for (let at = 0; at < events.length; ) {
+    const size = 1 + Math.floor(next() * 12);
+    const back = next() < 0.3 ? Math.min(at, Math.floor(next() * 20)) : 0;
+    yield events.slice(at - back, at + size);
+    at += size;
+  }
+}
+
+describe('jobs', () => {
+  it('are what the server says afterwards', () => {
+    const start = jobsFrom(recorded.overview, 100);
+    const after = applyToJobs(start, recorded.events);
+    expect(after.seq).toBe(recorded.after.seq);
+    const answer = jobsFrom(recorded.after, 100);
+    expect(shown(after)).toEqual(shown(answer));
+    for (const job of after.jobs.values()) {
+      job.bars.forEach((bar, i) => expect(Math.abs((bar.took ?? 0) - (answer.jobs.get(job.name)!.bars[i]!.took ?? 0))).toBeLessThan(20));
+    }
+    expect(applyToJobs(after, recorded.events)).toBe(after);
+  });
+
+  it('do not depend on how the feed is cut or repeated', () => {
+    const whole = shown(applyToJobs(jobsFrom(recorded.overview, 100), recorded.events));
+    for (let seed = 1; seed <= 60; seed++) {
+      let state = jobsFrom(recorded.overview, 100);
+      for (const piece of cut(recorded.events, seed)) state = applyToJobs(state, piece);
+      expect(shown(state), `seed ${seed}`).toEqual(whole);
+    }
+  });
+
+  it('keep the newest bars only', () => {
+    const few = applyToJobs(jobsFrom(recorded.overview, 1), recorded.events);
+    for (const job of few.jobs.values()) expect(job.bars.length).toBeLessThanOrEqual(1);
+  });
+});
+
+describe.each(recorded.executions.map((one) => [one.before.execution.job, one] as const))('an execution of %s', (_, one) => {
+  const plain = (view: Context) => {
+    const { modifiedTimestamp: _drop, ...rest } = view.execution as Context['execution'] & { modifiedTimestamp?: string };
+    return rest;
+  };
+
+  it('is what the server says afterwards', () => {
+    expect(plain(applyToExecution(one.before, recorded.events))).toEqual(plain(one.after));
+  });
+
+  it('does not depend on how the feed is cut or repeated', () => {
+    const whole = plain(applyToExecution(one.before, recorded.events));
+    for (let seed = 1; seed <= 30; seed++) {
+      let view = one.before;
+      for (const piece of cut(recorded.events, seed)) view = applyToExecution(view, piece);
+      expect(plain(view), `seed ${seed}`).toEqual(whole);
+    }
+  });
+});
+
+describe('runs', () => {
+  it('are what the server says afterwards', () => {
+    const rows = applyToRuns([], recorded.events, () => true);
+    const known = new Set(rows.map((row) => row.id));
+    expect(rows.map(({ reason: _reason, ...row }) => row)).toEqual(
+      recorded.rows.runs.filter((row) => known.has(row.id)).map(({ reason: _reason, ...row }) => row),
+    );
+  });
+});
+
+describe('frames', () => {
+  it('are read with their position; comments say how far', () => {
+    const text = ':\nid: 7\nretry: 1000\n\nid: 8\nevent: task.started\ndata: {"seq":8,\ndata: "type":"task.started","at":""}';
+    expect(parseFrames(text)).toEqual({ events: [{ seq: 8, type: 'task.started', at: '' }], position: 8 });
+    expect(parseFrames(':')).toEqual({ events: [], position: 0 });
+  });
+});
