@@ -179,7 +179,11 @@ class KeyValueBackend:
             try:
                 # The loop cannot belong to the task that opens the store: another one may close it.
                 async with trio_asyncio.open_loop() as self._loop:
-                    self._store = factory()
+                    try:
+                        self._store = factory()
+                    except Exception as error:  # noqa: BLE001 - it is whatever the store raises
+                        problem.append(error)
+                        return
                     async with trio.open_nursery() as self._nursery:
                         ready.set()
                         await self._closing.wait()
