@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from importlib import import_module
@@ -80,6 +81,7 @@ class KeyValueBackend:
         self._name = name
         self._durability = durability
         self._timeout = operation_timeout
+        self._pid = os.getpid()
         self._keys = MemoryBackend()
         self._buckets: defaultdict[str, set[str]] = defaultdict(set)
         self._lock = trio.Lock()
@@ -163,6 +165,8 @@ class KeyValueBackend:
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
+        if os.getpid() != self._pid:
+            return
         self._closing.set()
         await self._ended.wait()
 
@@ -269,6 +273,8 @@ class KeyValueBackend:
         return await self._do(alone)
 
     async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
+        if os.getpid() != self._pid:  # first: in a child trio-asyncio has taken trio away
+            raise StoreClosed(f"{self._name} was opened before this process was forked; open another one")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closing.is_set() or self._nursery is None:
             raise StoreClosed(f"{self._name} was closed; open another one")

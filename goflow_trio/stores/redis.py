@@ -235,7 +235,6 @@ class RedisBackend:
         """See `Backend.aclose`."""
         was_closed, self._closed = self._closed, True
         if os.getpid() != self._pid:
-            await trio.lowlevel.checkpoint()
             return
         try:
             with trio.move_on_after(self._timeout):
@@ -279,11 +278,11 @@ class RedisBackend:
         self._durability = _judge(self._name, found, allow_lossy=allow_lossy)
 
     async def _run(self, work: Callable[[_Do], Awaitable[T]]) -> T:
+        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
+            raise StoreClosed(f"{self._name} was opened before this process was forked; open another one")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise StoreClosed(f"{self._name} was closed; open another one")
-        if os.getpid() != self._pid:
-            raise StoreClosed(f"{self._name} was opened before this process was forked; open another one")
         if self._waiting >= MAX_WAITING:
             raise StoreUnavailable(f"{self._name} does not keep up: {MAX_WAITING} operations wait for it")
         self._waiting += 1

@@ -80,11 +80,11 @@ class StoreThreads:
             StoreClosed: after `aclose`, or in a child of `os.fork`.
             StoreUnavailable: it takes too long, or `MAX_WAITING` calls are under way.
         """
+        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
+            raise StoreClosed(f"{self.name} was opened before this process was forked; open another one")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closing:
             raise StoreClosed(f"{self.name} was closed; open another one")
-        if os.getpid() != self._pid:
-            raise StoreClosed(f"{self.name} was opened before this process was forked; open another one")
         if len(self._calls) >= MAX_WAITING:
             raise StoreUnavailable(f"{self.name} does not keep up: {MAX_WAITING} operations wait for it")
         call = _Call(frozenset(writes), give_up)
@@ -167,7 +167,6 @@ class StoreThreads:
         """
         self._closing = True
         if os.getpid() != self._pid:
-            await trio.lowlevel.checkpoint()
             return
         try:
             await trio.lowlevel.checkpoint()

@@ -84,11 +84,11 @@ class WorkerThread:
             StoreClosed: after `aclose`, or in a child of `os.fork`, where the thread does not exist.
             StoreUnavailable: `MAX_WAITING` calls wait already.
         """
+        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
+            raise StoreClosed(f"{self._thread.name} was opened before this process was forked; open another one")
         await trio.lowlevel.checkpoint_if_cancelled()
         if self.closed:
             raise StoreClosed(f"{self._thread.name} was closed; open another one")
-        if os.getpid() != self._pid:
-            raise StoreClosed(f"{self._thread.name} was opened before this process was forked; open another one")
         if self._queue.qsize() >= MAX_WAITING:
             raise StoreUnavailable(f"{self._thread.name} does not keep up: {MAX_WAITING} operations wait for it")
         call = _Call(trio.lowlevel.current_trio_token(), trio.lowlevel.current_task(), work)
@@ -134,7 +134,6 @@ class WorkerThread:
         """
         self.close_soon(last)
         if self._ended is None:  # in a child of a fork, where there is nothing to end
-            await trio.lowlevel.checkpoint()
             return
         await self._ended.wait()
         self.join()

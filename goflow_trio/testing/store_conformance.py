@@ -45,8 +45,7 @@ class Check:
         rule: raises `AssertionError` when the backend breaks it.
         needs_persistence: it is about what is there after the store was closed and opened again; not for a store that
             lives in memory.
-        needs_sharing: it opens the store twice at once; neither for one that lives in memory, nor for one that is
-            documented to serve a single process.
+        needs_sharing: it opens the store twice at once, too; not for one that is documented to serve a single process.
     """
 
     name: str
@@ -339,7 +338,7 @@ async def _two_at_once(open_backend: Opener) -> None:
 
 
 def checks(keys: int = FULL_SIZE) -> tuple[Check, ...]:
-    """Return all checks. A store that lives in memory leaves out those with `needs_persistence` or `needs_sharing`.
+    """Return all checks. A store that lives in memory leaves out those with `needs_persistence`.
 
     Args:
         keys: how many keys the scans walk over, at least 100. The contract is checked with 10,000; take fewer, and
@@ -350,7 +349,7 @@ def checks(keys: int = FULL_SIZE) -> tuple[Check, ...]:
         Check("values come back", _on_one(_values_come_back)),
         Check("get_many", _on_one(partial(_get_many, size=keys // 4))),
         Check("one of many claims wins", _on_one(_one_of_many_claims_wins)),
-        Check("a claim of two backends", _two_claim, needs_sharing=True),
+        Check("a claim of two backends", _two_claim, needs_persistence=True, needs_sharing=True),
         Check("scans in pages", _on_one(partial(check_pages, size=keys))),
         Check("a scan begins after", _on_one(check_after)),
         Check("no character is special", _on_one(partial(check_characters, every=every))),
@@ -367,7 +366,7 @@ def checks(keys: int = FULL_SIZE) -> tuple[Check, ...]:
         Check("cancelled at every step", _on_one(check_cancellation)),
         Check("an open that is cancelled", _cancelled_open),
         Check("kept after reopening", _kept_after_reopening, needs_persistence=True),
-        Check("two backends at once", _two_at_once, needs_sharing=True),
+        Check("two backends at once", _two_at_once, needs_persistence=True, needs_sharing=True),
     )
 
 
