@@ -26,9 +26,11 @@ def main(folder, user, stop_signal, *command):
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     options = {} if user == "-" else {"user": int(user), "group": int(user), "extra_groups": []}
-    server = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True, cwd=folder, **options)
+    # What the server prints goes where errors go: our own output is for the process id alone.
+    server = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=sys.stderr, start_new_session=True, cwd=folder, **options
+    )
     print(server.pid, flush=True)
-    os.dup2(2, 1)  # whoever reads our output gets its end, too
     while server.poll() is None:
         readable, _, _ = select.select([0, ended], [], [])
         if 0 in readable:  # nobody ever writes there: this is the end of the pipe
