@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -65,12 +65,14 @@ class Lease:
         holder: who holds the store, or held it.
         renewed: when it last said so.
         released: whether it has ended, and let go.
+        reached: how far the log had come by then, at least: so that an end of it that is lost is missed.
     """
 
     first: int
     holder: Holder
     renewed: datetime
     released: bool = False
+    reached: int = 0
 
     def encode(self) -> bytes:
         """Return it as bytes."""
@@ -149,12 +151,14 @@ class Renewal:
         epoch: the number held.
         lease: as it was claimed.
         patience: this actor's dealings with the backend.
+        reached: returns how far the log has come.
     """
 
     backend: Backend
     epoch: int
     lease: Lease
     patience: Patience
+    reached: Callable[[], int]
     _url: list[str] = field(factory=list)
 
     def listens_at(self, url: str) -> None:
@@ -195,7 +199,7 @@ class Renewal:
         holder = self.lease.holder
         if self._url:
             holder = Holder(**{**asdict(holder), "url": self._url[0]})
-        return Lease(self.lease.first, holder, now, released).encode()
+        return Lease(self.lease.first, holder, now, released, self.reached()).encode()
 
 
 def fenced(data: bytes | None, key: str) -> StoreFenced:

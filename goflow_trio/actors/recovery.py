@@ -89,6 +89,11 @@ async def recover(backend: Backend, environment: Environment, *, takeover: bool 
     for events in decode_segments(tail, damage, after=ledger.seq):
         await _apply(backend, ledger, damage, events)
     ledger.seq = next_position(ledger.seq, [key for key, _ in tail], damage) - 1
+    reached = max((known.reached for known in leases.values()), default=0)
+    if reached > ledger.seq:
+        lost = f"events {ledger.seq + 1} to {reached}, which had been acknowledged, are missing from the end of the log"
+        damage.note(keys.LOG, lost)
+        ledger.seq = reached
     await _read_latest(backend, ledger, damage)
     holder = this_engine(environment.now(), f"{environment.random_bits(64):016x}")
     segment = await _fence_off(backend, last, ledger, damage, holder) if last else ""

@@ -98,7 +98,9 @@ class Store:
         self.feed = Feed(self.read_log, environment.now, self.ledger.seq)
         self._patience = Patience(environment.now)
         self._claims = Patience(environment.now)
-        self._renewal = lease.Renewal(backend, recovered.epoch, recovered.lease, Patience(environment.now))
+        self._renewal = lease.Renewal(
+            backend, recovered.epoch, recovered.lease, Patience(environment.now), lambda: self.ledger.seq
+        )
         self._upkeep = Upkeep(backend, recovered, environment.now)
         self._last_segment = ""
         self.lost: StoreError | None = None
