@@ -29,6 +29,7 @@ from goflow_trio.errors import (
 from goflow_trio.goflow import Goflow
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.retention import Retention
 from goflow_trio.jobs.retry import ConstantDelay, ExponentialBackoff
 from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.trigger_rules import Tally, TriggerRule, Verdict
@@ -76,6 +77,7 @@ __all__ = [
     "ParamsError",
     "Post",
     "Request",
+    "Retention",
     "RunJob",
     "Secret",
     "Security",

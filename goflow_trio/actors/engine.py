@@ -863,7 +863,8 @@ async def open_engine(
     world = environment or real_environment()
     backend = await open_backend(store)
     try:
-        opened = await open_store(backend, world, takeover=takeover)
+        policies = {job.name: job.retention for job in registered.values() if job.retention is not None}
+        opened = await open_store(backend, world, takeover=takeover, policies=policies)
     except BaseException:
         with trio.move_on_after(limits.STORE_SECONDS, shield=True):
             await backend.aclose()

@@ -135,7 +135,7 @@ class History:
             try:
                 if execution in snapshots:
                     found[execution] = await self._read(key, snapshots[execution])
-                elif await timed(self.backend.get, row) is not None:  # else it was pruned meanwhile
+                elif await timed(self.backend.get, row) is not None and execution not in self.ledger.pruning:
                     self.damage.note(key, f"{key} is listed, and missing")
             except CodecError:
                 continue  # noted

@@ -30,7 +30,11 @@ LOG: Final = "log/"
 EPOCHS: Final = "epoch/"
 LIVE: Final = "live/"
 EXECUTIONS: Final = "executions/"
+BY_JOB: Final = "by-job/"
+BY_STATE: Final = "by-state/"
+BY_BOTH: Final = "by-both/"
 PARTS: Final = "parts/"
+IDEMPOTENCY: Final = "idempotency/"
 
 _LONGEST_PART: Final = 300
 _FLIP: Final = str.maketrans("0123456789abcdef", "fedcba9876543210")
@@ -97,11 +101,11 @@ def snapshot_parts(key: str) -> str:
 def listing(job_name: str | None, state: str | None) -> str:
     """Return the prefix under which finished executions are listed, newest first, by job, state, both or neither."""
     if job_name is not None and state is not None:
-        return f"by-both/{part(job_name)}/{state}/"
+        return f"{BY_BOTH}{part(job_name)}/{state}/"
     if job_name is not None:
-        return f"by-job/{part(job_name)}/"
+        return f"{BY_JOB}{part(job_name)}/"
     if state is not None:
-        return f"by-state/{state}/"
+        return f"{BY_STATE}{state}/"
     return EXECUTIONS
 
 
@@ -128,4 +132,4 @@ def output_block(execution_id: str, task: str, attempt: int, number: int) -> str
 def idempotency(job_name: str, key: str) -> str:
     """Return the key of the claim that a submit with an idempotency key makes."""
     digest = hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return f"idempotency/{part(job_name)}/{digest}"
+    return f"{IDEMPOTENCY}{part(job_name)}/{digest}"

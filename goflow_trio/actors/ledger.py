@@ -69,6 +69,7 @@ class Ledger:
         schedules: by job.
         held: finished executions that are about to be opened again, whatever the caches forget meanwhile.
         horizon: an id; of finished executions that are not newer, some may not be in memory. Empty: all are.
+        pruning: finished executions that are being removed from the store.
         broken: unfinished executions that have lost events, and how; what follows of them is left out.
     """
 
@@ -79,6 +80,7 @@ class Ledger:
     schedules: dict[str, ScheduleState] = Factory(dict)
     held: dict[str, ExecutionRecord] = Factory(dict)
     horizon: str = ""
+    pruning: set[str] = Factory(set)
     broken: dict[str, str] = Factory(dict)
     _recent_tasks: int = 0
 

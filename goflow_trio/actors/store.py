@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import trio
@@ -33,6 +34,7 @@ from goflow_trio.core.messages import Event, ExecutionReopened, ExecutionSubmitt
 from goflow_trio.core.plan import Plan, Shape
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable
+from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
 
 logger = logging.getLogger("goflow_trio.store")
@@ -88,7 +90,9 @@ class Store:
         lost: why this engine can no longer use the store at all, and has to end; None while it can.
     """
 
-    def __init__(self, backend: Backend, environment: Environment, recovered: Recovered) -> None:
+    def __init__(
+        self, backend: Backend, environment: Environment, recovered: Recovered, policies: Mapping[str, Retention]
+    ) -> None:
         self.backend = backend
         self.ledger: Ledger = recovered.ledger
         self.damage: Damage = recovered.damage
@@ -101,7 +105,7 @@ class Store:
         self._renewal = lease.Renewal(
             backend, recovered.epoch, recovered.lease, Patience(environment.now), lambda: self.ledger.seq
         )
-        self._upkeep = Upkeep(backend, recovered, environment.now)
+        self._upkeep = Upkeep(backend, recovered, environment.now, policies)
         self._last_segment = ""
         self.lost: StoreError | None = None
         self._known_graphs: set[str] = set()
@@ -347,13 +351,20 @@ class Store:
             await self.backend.aclose()
 
 
-async def open_store(backend: Backend, environment: Environment, *, takeover: bool = False) -> Store:
+async def open_store(
+    backend: Backend,
+    environment: Environment,
+    *,
+    takeover: bool = False,
+    policies: Mapping[str, Retention] = MappingProxyType({}),
+) -> Store:
     """Recover what a backend holds, and return the store that writes to it from now on.
 
     Args:
         backend: where; the store closes it.
         environment: clock and randomness.
         takeover: take it from a holder whose lease has run out.
+        policies: what is kept of finished executions, by job; `retention.DEFAULT` where nothing is said.
 
     Raises:
         StoreInUse: another engine holds it.
@@ -361,7 +372,7 @@ async def open_store(backend: Backend, environment: Environment, *, takeover: bo
     """
     recovered = await recover(backend, environment, takeover=takeover)
     lease.hold(recovered.lease.holder.token)
-    return Store(backend, environment, recovered)
+    return Store(backend, environment, recovered, policies)
 
 
 def unfinished(records: Iterable[ExecutionRecord]) -> list[ExecutionRecord]:

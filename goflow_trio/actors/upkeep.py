@@ -7,7 +7,7 @@ anywhere. It first makes sure that the store is still this engine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
@@ -17,13 +17,16 @@ import trio
 from goflow_trio.actors import keys, lease
 from goflow_trio.actors.patience import Patience
 from goflow_trio.actors.recovery import Recovered, encode_checkpoint
+from goflow_trio.actors.retention import Sweep
 from goflow_trio.actors.segments import is_fence
 from goflow_trio.actors.snapshots import finished_pairs, snapshot_pairs, stale_listings
 from goflow_trio.core import limits
 from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
 
 _IDLE_SECONDS = 0.2
+_BUSY_SECONDS = 1.0
 _STEP = 50
 _LOG_PAGE = 50
 
@@ -37,12 +40,15 @@ class Upkeep:
         backend: where.
         recovered: what the store was opened with.
         now: the wall clock.
+        policies: what is kept of each job's finished executions, where it differs from the default.
 
     Attributes:
         patience: its dealings with the backend.
     """
 
-    def __init__(self, backend: Backend, recovered: Recovered, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, backend: Backend, recovered: Recovered, now: Callable[[], datetime], policies: Mapping[str, Retention]
+    ) -> None:
         self.patience = Patience(now)
         self._backend = backend
         self._ledger = recovered.ledger
@@ -53,6 +59,11 @@ class Upkeep:
         self._log_to_prune = False
         self._log_after = ""
         self._bell = trio.Event()
+        self._now = now
+        self._policies = policies
+        self._sweep: Sweep | None = None
+        self._next_sweep = trio.current_time()
+        self._since_sweep = 0
 
     def written(self, events: int, segment: str) -> None:
         """Note that so many events were written, up to and with this segment."""
@@ -70,27 +81,42 @@ class Upkeep:
         """
         while True:
             await self._wait_for_work()
-            await self._check_fence()
-            if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
-                await self.checkpoint()
-            else:
-                await self.save_finished()
-            if self._log_to_prune:
-                await self._prune_log()
+            await self._work()
+
+    async def _work(self) -> None:
+        """Do one step of everything there is to do."""
+        await self._check_fence()
+        if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
+            await self.checkpoint()
+        else:
+            await self.save_finished()
+        if self._log_to_prune:
+            await self._prune_log()
+        if self._sweep_is_due():
+            await self._prune_executions()
 
     async def _wait_for_work(self) -> None:
         """Wait for something to do, and then for a quiet moment, unless it has waited for long."""
         while not self._has_work():
             self._bell = trio.Event()
-            await self._bell.wait()
+            with trio.move_on_at(self._next_sweep):
+                await self._bell.wait()
+        busy_since = trio.current_time()
         while self._since_checkpoint < 2 * limits.CHECKPOINT_EVENTS:
             seq = self._ledger.seq
             await trio.sleep(_IDLE_SECONDS)
             if self._ledger.seq == seq:
                 return
+            if self._sweep_is_due() and trio.current_time() - busy_since >= _BUSY_SECONDS:
+                return
 
     def _has_work(self) -> bool:
-        return bool(self._ledger.unsaved or self._since_checkpoint >= limits.CHECKPOINT_EVENTS or self._log_to_prune)
+        return (
+            bool(self._ledger.unsaved)
+            or self._since_checkpoint >= limits.CHECKPOINT_EVENTS
+            or self._log_to_prune
+            or self._sweep_is_due()
+        )
 
     async def _check_fence(self) -> None:
         key = keys.epoch(self._epoch + 1)
@@ -113,6 +139,7 @@ class Upkeep:
             for record in again:
                 await self._drop_old_parts(record, pairs)
             self._ledger.saved(records)
+            self._since_sweep += len(records)
 
     async def _drop_old_parts(self, record: ExecutionRecord, kept: Collection[str]) -> None:
         """Remove what a large snapshot from before an execution was opened again leaves behind."""
@@ -194,6 +221,28 @@ class Upkeep:
             self._log_to_prune = False
         if old:
             await self.patience.insist(self._backend.delete, old)
+
+    # Finished executions --------------------------------------------------------------------------------
+
+    def _sweep_is_due(self) -> bool:
+        return (
+            self._sweep is not None
+            or self._since_sweep >= limits.SWEEP_EXECUTIONS
+            or trio.current_time() >= self._next_sweep
+        )
+
+    async def _prune_executions(self) -> None:
+        """Go one step on with a sweep, or begin one."""
+        if self._sweep is None:
+            self._sweep = self.sweep(self._policies)
+            self._next_sweep = trio.current_time() + limits.SWEEP_SECONDS
+            self._since_sweep = 0
+        if not await self._sweep.step():
+            self._sweep = None
+
+    def sweep(self, policies: Mapping[str, Retention], *, dry_run: bool = False) -> Sweep:
+        """Return a way through the store that removes what these policies do not keep."""
+        return Sweep(self._backend, self._ledger, policies, self._now(), self.patience, dry_run=dry_run)
 
 
 def _in_steps(items: list[T], size: int) -> Iterator[list[T]]:

@@ -91,6 +91,24 @@ SEGMENT_EVENTS: Final = 5_000
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
 """Size at which the events of one flush are split into several segments, and a snapshot into parts."""
 
+RETENTION_DAYS: Final = 90
+"""Days that finished executions are kept, unless their job says otherwise with `retention=` …"""
+
+RETENTION_COUNT: Final = 100_000
+"""… and how many of them of each job."""
+
+PRUNE_STEP: Final = 100
+"""Executions removed in one step; the log is written in between."""
+
+PRUNE_SCAN: Final = 1_000
+"""Keys looked at, or removed, in one operation of that."""
+
+SWEEP_SECONDS: Final = 24 * 3600.0
+"""How often the store is looked through for executions that have become too old …"""
+
+SWEEP_EXECUTIONS: Final = 5_000
+"""… or after so many that finished."""
+
 CACHED_EXECUTIONS: Final = 2_000
 """Finished executions kept in memory for reads …"""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast, overload
@@ -17,6 +17,7 @@ from goflow_trio.errors import CycleError, DefinitionError, ScheduleError, Unkno
 from goflow_trio.jobs.graph import find_cycle, topological_order
 from goflow_trio.jobs.names import check_name
 from goflow_trio.jobs.params import check_params, params_schema, read_class, view_params
+from goflow_trio.jobs.retention import Retention, as_retention
 from goflow_trio.jobs.task import Task, check_seconds
 from goflow_trio.schedules import Between, Jitter, Schedule, parse_schedule
 from goflow_trio.schedules.zones import load_zone
@@ -76,6 +77,8 @@ class Job:
         catchup_window: seconds into the past that misfires are made up for; None is one year.
         dst: how a local time that clocks skip or repeat is treated: it runs `once`, or as in Goflow's cron
             (`reference`: skipped and doubled).
+        retention: how many finished executions are kept (a number), or for how long (a `timedelta`), or both
+            (`Retention`); by default 100,000 and 90 days.
         jitter: spreads runs over this many whole seconds after each instant, by an offset that is stable for it.
         start: instants before it do not count (aware).
         end: instants after it do not count (aware).
@@ -105,6 +108,7 @@ class Job:
         misfire: Misfire = "latest",
         catchup_window: float | None = None,
         dst: Dst = "once",
+        retention: Retention | int | timedelta | None = None,
         jitter: int = 0,
         start: datetime | None = None,
         end: datetime | None = None,
@@ -127,6 +131,10 @@ class Job:
         self.overlap = _choice(f"{where} overlap", overlap, _OVERLAPS)
         self.misfire = _choice(f"{where} misfire", misfire, _MISFIRES)
         self.catchup_window = check_seconds(f"{where} catchup_window", catchup_window)
+        try:
+            self.retention = as_retention(retention)
+        except DefinitionError as error:
+            raise DefinitionError(f"{where} {error}") from None
         self.dst = _choice(f"{where} dst", dst, _DSTS)
         self.jitter = _count(f"{where} jitter", jitter or None) or 0
         self.start = _aware(f"{where} start", start)
