@@ -411,7 +411,7 @@ class Engine:
         execution_id = execution_id or self._environment.new_id()
         if idempotency_key is not None:
             claim = {"execution": execution_id, "at": self.now()}
-            winner = await self.store.promptly(lambda: self.store.claim(keys.idempotency(name, idempotency_key), claim))
+            winner = await self.store.claim(keys.idempotency(name, idempotency_key), claim)
             execution_id = winner["execution"]
             known = self._executions.get(execution_id) or await self._finished_handle(execution_id)
             if known is not None:

@@ -171,13 +171,16 @@ class Renewal:
         Raises:
             StoreFenced: another engine has taken the store.
         """
+        wait = limits.LEASE_RENEWAL_SECONDS
         while True:
-            await trio.sleep(limits.LEASE_RENEWAL_SECONDS)
+            await trio.sleep(wait)
             try:
                 await self.check()
                 await self.patience.once(self.backend.put, {keys.epoch(self.epoch): self._record(now())})
-            except StoreUnavailable:
-                continue  # noted; what others may do meanwhile, the fence takes care of
+            except StoreUnavailable:  # noted; what others may do meanwhile, the fence takes care of
+                wait = limits.STORE_RETRY_MOST_SECONDS
+            else:
+                wait = limits.LEASE_RENEWAL_SECONDS
 
     async def check(self) -> None:
         """See whether the store is still ours.

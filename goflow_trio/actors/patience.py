@@ -53,6 +53,23 @@ async def timed(operation: Callable[..., Awaitable[T]], *args: object, seconds: 
         raise StoreUnavailable(f"the store failed: {type(error).__name__}: {error}") from error
 
 
+async def briefly(operation: Callable[..., Awaitable[T]], *args: object) -> T:
+    """Repeat an operation for a moment, for somebody who waits for an answer.
+
+    Raises:
+        StoreUnavailable: it did not succeed in `limits.REFUSAL_SECONDS`.
+        StoreError: what no repetition can mend.
+    """
+    give_up = trio.current_time() + limits.REFUSAL_SECONDS
+    while True:
+        try:
+            return await timed(operation, *args, seconds=give_up - trio.current_time())
+        except StoreUnavailable as error:
+            if trio.current_time() + limits.STORE_RETRY_SECONDS >= give_up:
+                raise StoreUnavailable(f"the store does not take writes now: {error}; try again later") from error
+            await trio.sleep(limits.STORE_RETRY_SECONDS)
+
+
 class NoAnswer(StoreUnavailable):
     """An operation was given up."""
 

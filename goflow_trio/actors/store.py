@@ -26,7 +26,7 @@ from goflow_trio.actors.feed import Feed
 from goflow_trio.actors.health import Health, worst_first
 from goflow_trio.actors.history import History
 from goflow_trio.actors.ledger import Ledger
-from goflow_trio.actors.patience import Patience, timed
+from goflow_trio.actors.patience import Patience, briefly, timed
 from goflow_trio.actors.recovery import Recovered, recover
 from goflow_trio.actors.upkeep import Upkeep
 from goflow_trio.core import limits
@@ -101,7 +101,6 @@ class Store:
         self._history = History(backend, self.ledger, self.damage, recovered.epochs)
         self.feed = Feed(self.read_log, environment.now, self.ledger.seq)
         self._patience = Patience(environment.now)
-        self._claims = Patience(environment.now)
         self._renewal = lease.Renewal(
             backend, recovered.epoch, recovered.lease, Patience(environment.now), lambda: self.ledger.seq
         )
@@ -160,11 +159,12 @@ class Store:
         Only one of any number of claims is ever made, so this need not go through the actor.
 
         Raises:
+            StoreUnavailable: the store does not take it. It may be there; then it is found when it is made again.
             CodecError: a claim is there and is damaged; it was left as it is.
         """
-        if await self._claims.insist(self.backend.put_if_absent, key, codec.encode_mapping(value)):
+        if await briefly(self.backend.put_if_absent, key, codec.encode_mapping(value)):
             return dict(value)
-        data = await self._claims.insist(self.backend.get, key)
+        data = await briefly(self.backend.get, key)
         try:
             return codec.decode_mapping(data or b"", key)
         except CodecError as error:
@@ -241,10 +241,7 @@ class Store:
 
     def health(self) -> Health:
         """Return how the store is, and why."""
-        found = [
-            patience.cause()
-            for patience in (self._patience, self._claims, self._upkeep.patience, self._renewal.patience)
-        ]
+        found = [patience.cause() for patience in (self._patience, self._upkeep.patience, self._renewal.patience)]
         causes = {cause.name: cause for cause in found if cause is not None}
         damaged = self.damage.cause()
         return worst_first([*causes.values(), *([damaged] if damaged else [])])

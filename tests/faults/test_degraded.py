@@ -104,6 +104,19 @@ async def test_what_was_refused_before_it_was_written_never_comes_to_be(autojump
         assert engine.health().state == "ok"
 
 
+async def test_a_claim_that_was_given_up_blocks_nobody_after_the_outage(autojump_clock):
+    backend = FaultyBackend(MemoryBackend())
+    async with open_engine(backend, jobs=[job_of()], environment=world()) as engine:
+        await trio.sleep(5)
+        for mode in ("before", "hang"):
+            with backend.failing(mode):
+                await refused(lambda: engine.submit("job", idempotency_key="k"))
+                await trio.sleep(10)
+            await trio.sleep(1)
+            assert engine.health().ready
+        assert (await engine.submit("job", idempotency_key="k")).id
+
+
 async def test_a_slow_store_is_waited_for_as_long_as_it_gets_on(autojump_clock):
     backend = FaultyBackend(MemoryBackend())
     async with open_engine(backend, jobs=[job_of()], environment=world()) as engine:

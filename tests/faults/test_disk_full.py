@@ -1,0 +1,98 @@
+"""A disk that is full, really: nothing acknowledged is lost, the file stays whole, and it goes on once there is room.
+
+Where no small disk can be mounted (that takes root), this is skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+from contextlib import suppress
+
+import pytest
+import trio
+
+from goflow_trio import Job, State, open_engine
+from goflow_trio.errors import StoreUnavailable
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 6 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no small disk can be mounted here: {done.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(path):
+    with suppress(OSError), path.open("ab", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+async def until(condition):
+    with trio.fail_after(30):
+        while not await condition():  # noqa: ASYNC110  # what it waits for is a disk
+            await trio.sleep(0.05)
+
+
+async def test_a_full_disk_refuses_work_says_so_and_goes_on_when_there_is_room(small_disk):
+    job = Job("job")
+    ended = []
+
+    @job.task
+    async def work(context):
+        await trio.sleep(0.3)
+        ended.append(context.execution_id)
+        return "x" * 1000
+
+    database, filler = small_disk / "goflow.db", small_disk / "filler"
+    acknowledged = []
+    async with open_engine(f"sqlite:///{database}", jobs=[job]) as engine:
+        for _ in range(3):
+            running = [await engine.submit("job", params={"text": "y" * 3000}) for _ in range(5)]
+            acknowledged.extend(execution.id for execution in running)
+            fill(filler)
+            await until(lambda: is_refused(engine, acknowledged))
+            await until(lambda: have_ended(running, ended))  # noqa: B023
+            health = engine.health()
+            assert (health.state, health.causes[0].name, health.ready) == ("degraded", "store full", False)
+            assert {record.id for record in await engine.newest()} >= set(acknowledged), "reads are served"
+            os.truncate(filler, 0)
+            with trio.fail_after(5):
+                for execution in running:
+                    assert (await execution.wait()).state is State.SUCCESSFUL
+                await until(lambda: is_ready(engine))
+    with sqlite3.connect(database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
+    async with open_engine(f"sqlite:///{database}", jobs=[job]) as engine:
+        assert {record.id for record in await engine.newest()} >= set(acknowledged)
+        assert all(record.state is State.SUCCESSFUL for record in await engine.newest())
+
+
+async def is_ready(engine):
+    await trio.lowlevel.checkpoint()
+    return engine.health().ready
+
+
+async def have_ended(running, ended):
+    await trio.lowlevel.checkpoint()
+    return set(ended) >= {execution.id for execution in running}
+
+
+async def is_refused(engine, acknowledged):
+    begun = trio.current_time()
+    try:
+        acknowledged.append((await engine.submit("job", params={"text": "y" * 3000})).id)
+    except StoreUnavailable:
+        assert trio.current_time() - begun < 2.5
+        return engine.health().causes
+    return False
