@@ -136,13 +136,14 @@ def unseal(data: bytes, what: str = "record", kind: Kind = "record") -> Any:
 
 # Events --------------------------------------------------------------------------------------------
 
-_EVENT_FIELDS: Final = {name: tuple(f.name for f in fields(kind) if f.init) for name, kind in EVENT_TYPES.items()}
+EVENT_FIELDS: Final = {name: tuple(f.name for f in fields(kind) if f.init) for name, kind in EVENT_TYPES.items()}
+"""The fields of an event in the order they are written, by its type."""
 
 
 def pack_event(event: Event) -> list[Any]:
     """Return an event as plain data, without its position in the log (the segment's key tells it)."""
     values = [event.type]
-    values += [_plain(getattr(event, name)) for name in _EVENT_FIELDS[event.type]]
+    values += [_plain(getattr(event, name)) for name in EVENT_FIELDS[event.type]]
     return values
 
 
@@ -193,7 +194,7 @@ def unpack_event(row: Sequence[Any], what: str = "event") -> Event:
         if row[0] not in EVENT_TYPES:
             raise CodecError(f"{what}: no event is called {row[0]!r} here; a newer goflow-trio may have written it")
         kind = EVENT_TYPES[row[0]]
-        values = dict(zip(_EVENT_FIELDS[row[0]], row[1:], strict=False))
+        values = dict(zip(EVENT_FIELDS[row[0]], row[1:], strict=False))
         if values.get("error") is not None:
             values["error"] = TaskError(*values["error"])
         if "state" in values:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 from attrs import frozen
 
@@ -172,6 +172,14 @@ def first_id_at(instant: datetime) -> str:
     """Return the least id of the millisecond of an instant (RFC 9562: a version 7 UUID begins with it)."""
     milliseconds = max(0, int(instant.timestamp() * 1000))
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | 0b10 << 62))
+
+
+def instant_of(execution: str) -> datetime | None:
+    """Return the millisecond that an id begins with; None if it is no id of ours."""
+    try:
+        return datetime.fromtimestamp((uuid.UUID(execution).int >> 80) / 1000, UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_id(text: str) -> bool:

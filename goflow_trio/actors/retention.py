@@ -51,7 +51,8 @@ class Sweep:
     Args:
         backend: where.
         ledger: knows what lives, and must forget what goes.
-        policies: by name of the job; `DEFAULT` for others.
+        policies: by name of the job.
+        others: of all other jobs; `DEFAULT` if it is not given.
         now: what counts as now.
         patience: the dealings with the backend.
         dry_run: only count.
@@ -68,12 +69,14 @@ class Sweep:
         now: datetime,
         patience: Patience,
         *,
+        others: Retention | None = None,
         dry_run: bool = False,
     ) -> None:
         self.removed = Removed()
         self._backend = backend
         self._ledger = ledger
         self._policies = {keys.part(job): policy for job, policy in policies.items()}
+        self._others = DEFAULT if others is None else others
         self._now = now
         self._patience = patience
         self._dry_run = dry_run
@@ -96,7 +99,7 @@ class Sweep:
             self._next = self._remove_claims
             return True
         self._part = rows[0][0].split("/")[1]
-        policy = self._policies.get(self._part, DEFAULT)
+        policy = self._policies.get(self._part, self._others)
         self._after = self._prefix
         self._left = policy.count
         oldest = self._oldest_by_age(self._part)
@@ -110,7 +113,7 @@ class Sweep:
 
     def _oldest_by_age(self, part: str) -> str:
         """Return an id, before which all are too old; empty if none is."""
-        days = self._policies.get(part, DEFAULT).days
+        days = self._policies.get(part, self._others).days
         if days is None:
             return ""
         try:

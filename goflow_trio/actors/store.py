@@ -28,6 +28,7 @@ from goflow_trio.actors.history import History
 from goflow_trio.actors.ledger import Ledger
 from goflow_trio.actors.patience import Patience, briefly, timed
 from goflow_trio.actors.recovery import Recovered, recover
+from goflow_trio.actors.retention import Sweep
 from goflow_trio.actors.upkeep import Upkeep
 from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, ExecutionReopened, ExecutionSubmitted
@@ -193,6 +194,13 @@ class Store:
             await timed(self.backend.put, values)
         if stale:
             await timed(self.backend.delete, stale)
+
+    def sweep(self, policies: Mapping[str, Retention], others: Retention, *, dry_run: bool = False) -> Sweep:
+        """Return a way through the store that removes what these policies do not keep, whatever those of the store are.
+
+        For a store whose actor does not run.
+        """
+        return self._upkeep.sweep(policies, others, dry_run=dry_run)
 
     # Reading ----------------------------------------------------------------------------------------
 

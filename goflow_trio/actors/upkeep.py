@@ -240,9 +240,11 @@ class Upkeep:
         if not await self._sweep.step():
             self._sweep = None
 
-    def sweep(self, policies: Mapping[str, Retention], *, dry_run: bool = False) -> Sweep:
+    def sweep(
+        self, policies: Mapping[str, Retention], others: Retention | None = None, *, dry_run: bool = False
+    ) -> Sweep:
         """Return a way through the store that removes what these policies do not keep."""
-        return Sweep(self._backend, self._ledger, policies, self._now(), self.patience, dry_run=dry_run)
+        return Sweep(self._backend, self._ledger, policies, self._now(), self.patience, others=others, dry_run=dry_run)
 
 
 def _in_steps(items: list[T], size: int) -> Iterator[list[T]]:

@@ -15,6 +15,7 @@ from goflow_trio.cli.inspecting import check, upcoming
 from goflow_trio.cli.remote import cancel, executions, jobs, submit, toggle
 from goflow_trio.cli.running import run
 from goflow_trio.cli.serving import serve, token
+from goflow_trio.cli.storing import store
 from goflow_trio.errors import DefinitionError, GoflowError, StoreError, UsageError
 
 _STORE_UNUSABLE = 69  # EX_UNAVAILABLE of sysexits.h
@@ -29,7 +30,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, run, check, upcoming, jobs, executions, submit, toggle, cancel, token):
+for command in (serve, run, check, upcoming, jobs, executions, submit, toggle, cancel, token, store):
     command.context_settings["auto_envvar_prefix"] = "GOFLOW"  # GOFLOW_PORT, whichever command has --port
     cli.add_command(command)
 
