@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from attrs import asdict
@@ -32,6 +33,12 @@ class Page(Wanted):
         Annotated[int, Meta(ge=1, le=limits.LIST_EXECUTIONS)] | None, Meta(description="at most so many")
     ] = None
     cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
+    since: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="only those submitted at this instant or later")
+    ] = None
+    until: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="only those submitted before this instant")
+    ] = None
 
 
 @routes.get("/api/executions")
@@ -41,7 +48,9 @@ async def list_executions(engine: Engine, query: Page) -> shapes.Executions:
     With a `limit` the answer has `next`, the cursor of the following page or null; without one it has Goflow's shape.
     """
     limit = query.limit or limits.LIST_EXECUTIONS
-    records = await engine.newest(query.jobname or None, query.state or None, limit, query.cursor or None)
+    records = await engine.newest(
+        query.jobname or None, query.state or None, limit, query.cursor or None, query.since, query.until
+    )
     answer = shapes.Executions([wire.execution(record) for record in records])
     if query.limit is not None:
         answer.next = records[-1].id if len(records) == limit else None

@@ -30,6 +30,7 @@ class GoflowServer:
     def __init__(self, store: str, port: int) -> None:
         self.store, self.port = store, port
         self.process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     def start(self) -> float:
         """Start it; return after how many seconds it was ready."""
@@ -47,13 +48,21 @@ class GoflowServer:
         for line in self.process.stdout:
             said.append(line)
             if line.startswith("goflow-trio serves"):
-                threading.Thread(target=self.process.stdout.read, daemon=True).start()  # or its pipe fills
+                self._reader = threading.Thread(target=self._drain, daemon=True)
+                self._reader.start()
                 return time.monotonic() - begun
         raise RuntimeError(f"the server did not start:\n{''.join(said)}")
+
+    def _drain(self) -> None:
+        """Read what it says further: a pipe that is full would stop it."""
+        with self.process.stdout as pipe:
+            pipe.read()
 
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
+        if self._reader is not None:
+            self._reader.join()
 
 
 def ask(port: int, method: str, path: str, headers=(), timeout: float = 10) -> tuple[int, dict]:

@@ -1,0 +1,83 @@
+"""What a start and a page cost does not grow with the history: counted in operations of the store, not in seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from goflow_trio import open_engine
+from goflow_trio.actors.history import first_id_at
+from goflow_trio.core import limits
+from goflow_trio.stores.memory import MemoryBackend
+from goflow_trio.testing.faulty import FaultyBackend
+
+BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "store_scale.py"
+
+
+@pytest.fixture(scope="module")
+def scale():
+    spec = importlib.util.spec_from_file_location("store_scale", BENCHMARK)
+    module = sys.modules["store_scale"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["store_scale"]
+
+
+@pytest.mark.parametrize("total", [3_000, 10_000])
+async def test_a_start_and_a_page_take_as_many_operations_on_a_long_history_as_on_a_short_one(scale, total):
+    memory = MemoryBackend()
+    async with open_engine(FaultyBackend(memory), jobs=scale.make_jobs()):
+        pass
+    await scale.fill(memory, total)
+    backend = FaultyBackend(memory)
+    async with open_engine(backend, jobs=scale.make_jobs()) as engine:
+        assert backend.operations < 20 + 2 * scale.JOBS
+        assert len(engine.store.ledger.recent) == limits.LIST_EXECUTIONS
+        middle = engine.now() - timedelta(days=scale.DAYS / 2)
+        for options in (
+            {},
+            {"before": first_id_at(middle)},
+            {"job": "job-7", "until": middle},
+            {"state": "failed", "before": first_id_at(middle)},
+            {"job": "job-10", "state": "failed", "until": middle},
+        ):
+            before = backend.operations
+            page = await engine.newest(limit=50, **options)
+            assert len(page) == 50
+            assert backend.operations - before <= 2
+            assert [record.id for record in page] == sorted((record.id for record in page), reverse=True)
+            assert all(record.submitted < middle for record in page) or not options
+
+
+async def test_since_and_until_cut_a_listing_and_its_cursor_goes_on(scale):
+    memory = MemoryBackend()
+    total = 3_000
+    async with open_engine(FaultyBackend(memory), jobs=scale.make_jobs()):
+        pass
+    await scale.fill(memory, total)
+    async with open_engine(FaultyBackend(memory), jobs=scale.make_jobs()) as engine:
+        everything = await engine.newest(limit=total + 1)
+        assert len(everything) == total
+        since, until = everything[2_000].submitted, everything[500].submitted
+        for job in (None, "job-3"):
+            for state in (None, "failed", "successful"):
+                expected = [
+                    record.id
+                    for record in everything
+                    if since <= record.submitted < until
+                    and (job is None or record.job == job)
+                    and (state is None or record.state == state)
+                ]
+                found, cursor = [], None
+                while True:
+                    page = await engine.newest(job, state, 37, cursor, since, until)
+                    found += [record.id for record in page]
+                    if len(page) < 37:
+                        break
+                    cursor = page[-1].id
+                assert set(found) ^ set(expected) <= {everything[500].id, everything[2_000].id}, "to the millisecond"
+                assert found == sorted(found, reverse=True)

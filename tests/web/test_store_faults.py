@@ -1,0 +1,60 @@
+"""What a client sees while the store fails: 503 at once with when to try again, the cause in health, and reads."""
+
+from __future__ import annotations
+
+import time
+
+import trio
+
+from goflow_trio.errors import StoreFull, StoreReadOnly
+from goflow_trio.stores.memory import MemoryBackend
+from goflow_trio.testing.faulty import WRITES, FaultyBackend
+from tests.web.test_api import serving, submit
+
+
+async def test_health_names_what_is_wrong_and_is_goflows_when_nothing_is():
+    backend = FaultyBackend(MemoryBackend())
+    async with serving(store=backend) as client:
+        first = await submit(client, "noop-1")
+        assert (await client.get("/api/health")).content == b'{"health":"OK"}'
+        assert (await client.get("/api/ready")).status_code == 200
+        for error, state, name in (
+            (StoreFull("the disk is full"), "degraded", "store full"),
+            (StoreReadOnly("the disk is read-only"), "read-only", "store read-only"),
+        ):
+            with backend.failing(operations=WRITES, error=error):
+                for path in ("/api/jobs/noop-1/submit", "/api/jobs/noop-1/toggle"):
+                    begun = time.monotonic()
+                    answer = await client.post(path)
+                    assert answer.status_code == 503, path
+                    assert time.monotonic() - begun < 2.5
+                    assert int(answer.headers["Retry-After"]) >= 1
+                    assert str(error) in answer.json()["detail"]
+                health = (await client.get("/api/health")).json()
+                assert (health["health"], health["causes"][0]["name"]) == (state, name)
+                assert str(error) in health["cause"]
+                ready = await client.get("/api/ready")
+                assert (ready.status_code, ready.json()["ready"]) == (503, False)
+                listed = await client.get("/api/executions")
+                assert (listed.status_code, listed.json()["executions"][-1]["id"]) == (200, first)
+            with trio.fail_after(5):
+                while (await client.get("/api/ready")).status_code != 200:  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            assert (await client.post("/api/jobs/noop-1/submit")).status_code == 200
+
+
+async def test_a_listing_between_two_instants():
+    async with serving() as client:
+        ids = [await submit(client, "noop-1") for _ in range(3)]
+        submitted = (await client.get(f"/api/executions/{ids[1]}")).json()["submitted"]
+        for query, expected in (
+            (f"since={submitted}", ids[:0:-1]),
+            ("since=2099-01-01T00:00:00Z", []),
+            ("until=2000-01-01T00:00:00Z", []),
+            ("since=2000-01-01T00:00:00Z&until=2099-01-01T00:00:00Z&jobname=noop-1", ids[::-1]),
+        ):
+            answer = await client.get(f"/api/executions?{query}")
+            found = [item["id"] for item in answer.json()["executions"]]
+            assert set(expected) <= set(found) <= set(ids), query
+            assert len(found) <= len(expected) + 1, "to the millisecond"
+        assert (await client.get("/api/executions?since=yesterday")).status_code == 400
