@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import TracebackType
 from typing import Any
 
 import trio
@@ -36,6 +37,9 @@ from goflow_trio.operators.base import Prepared, call_operator
 from goflow_trio.operators.flow import chosen_names
 from goflow_trio.operators.secrets import mask, mask_value
 from goflow_trio.operators.toll import Toll, current_toll
+
+_CALLERS = frozenset({"goflow_trio", "trio", "outcome"})
+"""The packages whose frames lead to the work."""
 
 TIMEOUT = "timeout"
 """Reason of an attempt that was cut off because its time was up."""
@@ -151,7 +155,7 @@ def describe_error(error: BaseException) -> TaskError:
     except Exception:  # noqa: BLE001  # a broken __str__ is the user's
         message = "(its text could not be made)"
     try:
-        lines = "".join(traceback.format_exception(error))
+        lines = "".join(traceback.format_exception(type(error), error, _from_the_work_on(error.__traceback__)))
     except Exception:  # noqa: BLE001
         lines = ""
     return TaskError(
@@ -159,6 +163,14 @@ def describe_error(error: BaseException) -> TaskError:
         mask(_clean(message))[: limits.ERROR_CHARS],
         mask(_clean(lines))[-limits.TRACEBACK_CHARS :],
     )
+
+
+def _from_the_work_on(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames that called the work: they are the same each time, and nobody's concern."""
+    first = trace
+    while first is not None and str(first.tb_frame.f_globals.get("__name__")).partition(".")[0] in _CALLERS:
+        first = first.tb_next
+    return first or trace
 
 
 def _clean(text: str) -> str:

@@ -73,7 +73,8 @@ def job_statistics(records: Sequence[ExecutionRecord]) -> JobStatistics:
     tasks: dict[str, list[TaskRecord]] = {}
     for record in records:
         for name, task in record.tasks.items():
-            tasks.setdefault(name, []).append(task)
+            if task.items is None:  # a map is the sum of its items
+                tasks.setdefault(task.mapped_from or name, []).append(task)
     return JobStatistics(
         executions=len(records),
         oldest=min((record.submitted for record in records), default=None),

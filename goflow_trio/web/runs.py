@@ -439,4 +439,8 @@ def _are_alike(one: Run, other: Run) -> bool:
 
 def _dag(record: ExecutionRecord, job: Job | None) -> dict[str, list[str]]:
     graph = {} if job is None else job.graph
-    return {name: [to for to in graph.get(name, ()) if to in record.tasks] for name in record.tasks}
+    return {
+        name: [to for to in graph.get(name, ()) if to in record.tasks]
+        for name, task in record.tasks.items()
+        if not task.mapped_from  # an item stands where its map does
+    }
