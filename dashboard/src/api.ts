@@ -133,6 +133,8 @@ export interface Attempt {
   finished: string | null;
   error: Fault | null;
   reason: string;
+  /** The execution that it ran and waited for, or empty. */
+  child?: string;
 }
 
 export interface TaskRun {
@@ -148,6 +150,11 @@ export interface TaskRun {
   attempts: Attempt[];
   /** What its attempt waits for without holding a slot: `sleep`, `condition`, `approval`, `job`; empty if nothing. */
   waiting: string;
+  /** Of a mapped task, how many items it has, once that is known; of an item, whose it is, and which. */
+  items?: number | null;
+  mappedFrom?: string;
+  index?: number | null;
+  item?: unknown;
 }
 
 export interface Execution {

@@ -148,6 +148,8 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
         retrying: NONE,
         done: bar.total,
       };
+    case 'task.expanded':
+      return { ...bar, total: bar.total + countItems(event) };
     case 'task.retry_scheduled':
       return { ...bar, state: 'upforretry', retrying: new Set([...bar.retrying, event.task!]) };
     case 'task.started':
@@ -166,6 +168,8 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
       return bar;
   }
 }
+
+const countItems = (event: FeedEvent): number => (event.items as unknown[] | undefined)?.length ?? 0;
 
 /** Output and progress: told while they happen, with the position they came after, and never again. */
 export const isLive = (event: FeedEvent): boolean => event.type === 'task.output' || event.type === 'task.progress';
@@ -194,10 +198,18 @@ function step(execution: Execution, event: FeedEvent): Execution {
       return reopen(execution, event, new Set(event.tasks as string[] | undefined));
   }
   if (!event.task) return execution;
-  return {
-    ...execution,
-    tasks: execution.tasks.map((task) => (task.name === event.task ? stepTask(task, event) : task)),
-  };
+  if (event.type === 'task.expanded') return expand(execution, event.task, (event.items as unknown[] | undefined) ?? []);
+  const tasks = execution.tasks.map((task) => (task.name === event.task ? stepTask(task, event) : task));
+  const place = tasks.findIndex((task) => task.name === event.task && task.items != null && task.finished != null);
+  if (place >= 0) tasks[place] = { ...tasks[place]!, result: resultsOfItems(tasks, event.task) };
+  return { ...execution, tasks };
+}
+
+/** The result of a mapped task is the list of those of its items. */
+function resultsOfItems(tasks: readonly TaskRun[], mapped: string): unknown[] {
+  const results: unknown[] = [];
+  for (const task of tasks) if (task.mappedFrom === mapped && task.index != null) results[task.index] = task.result;
+  return results;
 }
 
 /** It runs once more: some tasks begin anew, the others stay as they ended. */
@@ -217,6 +229,34 @@ function reopen(execution: Execution, event: FeedEvent, names: ReadonlySet<strin
   };
 }
 
+/** The items of a mapped task are known: each is a task of its own now; one that ran before begins anew. */
+function expand(execution: Execution, mapped: string, items: readonly unknown[]): Execution {
+  const known = new Map(execution.tasks.map((task) => [task.name, task.name === mapped ? { ...task, items: items.length } : task]));
+  const fresh: TaskRun[] = items.map((item, index) => {
+    const name = `${mapped}[${index}]`;
+    const before = known.get(name);
+    known.delete(name);
+    return {
+      name,
+      state: 'notstarted',
+      attempt: before?.attempt ?? 0,
+      started: before?.started ?? null,
+      finished: null,
+      retryAt: null,
+      result: null,
+      error: null,
+      reason: '',
+      attempts: before?.attempts ?? [],
+      waiting: '',
+      items: null,
+      mappedFrom: mapped,
+      index,
+      item,
+    };
+  });
+  return { ...execution, tasks: [...known.values(), ...fresh] };
+}
+
 function stepTask(task: TaskRun, event: FeedEvent): TaskRun {
   const reason = String(event.reason ?? '');
   const error = (event.error as Fault | null | undefined) ?? null;
@@ -229,6 +269,7 @@ function stepTask(task: TaskRun, event: FeedEvent): TaskRun {
         finished: null,
         error: null,
         reason: '',
+        child: String(event.child ?? ''),
       };
       const attempts = [...task.attempts, attempt];
       const started = task.started ?? event.at;
@@ -315,6 +356,8 @@ function stepRow(row: RunRow, event: FeedEvent): RunRow {
       return { ...row, state: 'running', started: event.at };
     case 'execution.finished':
       return { ...row, state: event.state as State, finished: event.at, done: row.total, reason: firstLine(String(event.reason ?? '')) };
+    case 'task.expanded':
+      return { ...row, total: row.total + countItems(event) };
     case 'task.started':
       return { ...row, attempts: Math.max(row.attempts, event.attempt ?? 1) };
     case 'task.failed':

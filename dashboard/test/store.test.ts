@@ -89,6 +89,31 @@ describe.each(recorded.executions.map((one) => [one.before.execution.job, one] a
   });
 });
 
+describe('a mapped task', () => {
+  const one = recorded.executions[0]!.before;
+  const feed = (type: string, task: string, more: object = {}): FeedEvent =>
+    ({ seq: ++seq, at: '2026-01-01T00:00:00Z', type, execution: one.execution.id, job: one.execution.job, task, attempt: 1, ...more }) as FeedEvent;
+  let seq = one.seq + 1_000_000;
+  const mapped = one.execution.tasks[0]!.name;
+
+  it('gets its items while it runs, and their results at its end', () => {
+    const view = applyToExecution(one, [
+      feed('task.started', mapped),
+      feed('task.expanded', mapped, { items: ['a', 'b'] }),
+      feed('task.started', `${mapped}[1]`),
+      feed('task.succeeded', `${mapped}[1]`, { result: 'B' }),
+      feed('task.started', `${mapped}[0]`),
+      feed('task.failed', `${mapped}[0]`, { error: { type: 'E', message: 'no', traceback: '' } }),
+      feed('task.failed', mapped, { reason: 'items failed' }),
+    ]);
+    const byName = new Map(view.execution.tasks.map((task) => [task.name, task]));
+    expect(byName.get(mapped)).toMatchObject({ state: 'failed', items: 2, result: [null, 'B'] });
+    expect(byName.get(`${mapped}[0]`)).toMatchObject({ state: 'failed', mappedFrom: mapped, index: 0, item: 'a', attempt: 1 });
+    expect(byName.get(`${mapped}[1]`)).toMatchObject({ state: 'successful', result: 'B' });
+    expect(view.execution.tasks.length).toBe(one.execution.tasks.length + 2);
+  });
+});
+
 describe('runs', () => {
   it('are what the server says afterwards', () => {
     const rows = applyToRuns([], recorded.events, () => true);
