@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from goflow_trio.core import limits
 from goflow_trio.errors import UsageError
 
 params_option = click.option(
@@ -22,7 +23,36 @@ takeover_option = click.option(
     envvar="GOFLOW_TAKEOVER",
     help="Take the store from a server that is gone without letting go, once its lease has run out.",
 )
+max_active_tasks_option = click.option(
+    "--max-active-tasks",
+    type=click.IntRange(1),
+    envvar="GOFLOW_MAX_ACTIVE_TASKS",
+    help=f"How many tasks run at once.  [default: {limits.ACTIVE_TASKS}]",
+)
+pools_option = click.option(
+    "--pool",
+    "pools",
+    multiple=True,
+    envvar="GOFLOW_POOL",
+    metavar="NAME=SLOTS",
+    help="A pool that tasks take slots of, such as db=3. May be repeated.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, envvar="GOFLOW_JSON", help="Print JSON.")
+
+
+def read_pools(texts: Iterable[str]) -> dict[str, int]:
+    """Return pools given as `name=slots`.
+
+    Raises:
+        UsageError: one is written otherwise.
+    """
+    pools = {}
+    for text in texts:
+        name, _, slots = text.partition("=")
+        if not name or not (slots.isascii() and slots.isdigit()):
+            raise UsageError(f"--pool {text!r}: write it as name=slots, such as db=3")
+        pools[name] = int(slots)
+    return pools
 
 
 def read_params(texts: Iterable[str]) -> dict[str, Any]:

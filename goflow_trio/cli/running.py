@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -16,9 +17,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from goflow_trio.actors.engine import Execution, open_engine
+from goflow_trio.actors.engine import Engine, Execution, open_engine
 from goflow_trio.actors.feed import Subscription
-from goflow_trio.cli.options import params_option, read_params, takeover_option
+from goflow_trio.cli.options import (
+    max_active_tasks_option,
+    params_option,
+    pools_option,
+    read_params,
+    read_pools,
+    takeover_option,
+)
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.core.messages import Event
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
@@ -44,15 +52,28 @@ _INTERRUPTED = 130
 @click.option("--job", "job_name", envvar="GOFLOW_JOB", help="Which job; needed if the target has several.")
 @params_option
 @click.option("--store", envvar="GOFLOW_STORE", default="memory://", show_default=True, help="URL of the store.")
+@max_active_tasks_option
+@pools_option
 @takeover_option
-def run(target: str, job_name: str | None, params: tuple[str, ...], store: str, takeover: bool) -> None:
+def run(
+    target: str,
+    job_name: str | None,
+    params: tuple[str, ...],
+    store: str,
+    max_active_tasks: int | None,
+    pools: tuple[str, ...],
+    takeover: bool,
+) -> None:
     """Run one job here and now and wait for it.
 
     Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
     """
     jobs = load_jobs([target])
     job = _choose(jobs, job_name)
-    sys.exit(trio.run(_run, job, read_params(params), store, takeover))
+    engine = open_engine(
+        store, jobs=[job], max_active_tasks=max_active_tasks, pools=read_pools(pools), takeover=takeover
+    )
+    sys.exit(trio.run(_run, engine, job, read_params(params)))
 
 
 def _choose(jobs: list[Job], name: str | None) -> Job:
@@ -65,9 +86,9 @@ def _choose(jobs: list[Job], name: str | None) -> Job:
     raise UsageError(f"the target has no job {name!r}; it has: {names}")
 
 
-async def _run(job: Job, params: Mapping[str, Any], store: str, takeover: bool) -> int:
+async def _run(opening: AbstractAsyncContextManager[Engine], job: Job, params: Mapping[str, Any]) -> int:
     console = Console()
-    async with open_engine(store, jobs=[job], takeover=takeover) as engine, engine.subscribe(job=job.name) as events:
+    async with opening as engine, engine.subscribe(job=job.name) as events:
         execution = await engine.submit(job.name, params)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_cancel_on_signal, execution)

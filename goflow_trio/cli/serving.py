@@ -9,7 +9,7 @@ import sys
 
 import click
 
-from goflow_trio.cli.options import takeover_option
+from goflow_trio.cli.options import max_active_tasks_option, pools_option, read_pools, takeover_option
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import UsageError
 from goflow_trio.goflow import Goflow
@@ -44,6 +44,8 @@ _TOKEN_BYTES = 32
     show_default=True,
     help="Seconds that running tasks get at the end.",
 )
+@max_active_tasks_option
+@pools_option
 @takeover_option
 @click.option("--token-file", metavar="FILE", help="File of tokens; then nothing is answered without one.")
 @click.option("--insecure", is_flag=True, help="Listen where others reach it, though there are no tokens.")
@@ -82,6 +84,8 @@ def serve(
     with_seconds: bool,
     no_dashboard: bool,
     grace: float,
+    max_active_tasks: int | None,
+    pools: tuple[str, ...],
     takeover: bool,
     token_file: str | None,
     insecure: bool,
@@ -117,6 +121,8 @@ def serve(
         show_examples=examples,
         with_seconds=with_seconds or None,
         security=security,
+        max_active_tasks=max_active_tasks,
+        pools=read_pools(pools),
         takeover=takeover,
     )
     for job in load_jobs(targets):

@@ -7,7 +7,9 @@ reach a shell line: what a command gets are its arguments and its environment, b
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -94,6 +96,17 @@ def _input(value: str | bytes | None) -> bytes | None:
     return value.encode("utf-8", "surrogateescape")
 
 
+def _params_environment(context: TaskContext) -> dict[str, str]:
+    """Return the parameters as a command finds them; one that no environment can hold is in the JSON alone."""
+    found = {"GOFLOW_PARAMS": json.dumps(dict(context.params), default=str)}
+    for name, value in context.params.items():
+        variable = "GOFLOW_PARAM_" + re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        if "\0" not in text:
+            found[variable] = text
+    return found
+
+
 def _item_environment(context: TaskContext) -> dict[str, str]:
     """Return what a process is told of the item it is for."""
     if context.index is None:
@@ -113,7 +126,8 @@ class Command:
 
     Its environment is the server's, `env` over it, and over both `GOFLOW_JOB`, `GOFLOW_EXECUTION_ID`, `GOFLOW_TASK`,
     `GOFLOW_ATTEMPT` and `GOFLOW_SCHEDULED_FOR`: ISO 8601 in UTC, and empty for an execution submitted by hand. For an
-    item of a map also `GOFLOW_INDEX` and `GOFLOW_ITEM`: a text as it is, anything else as JSON.
+    item of a map also `GOFLOW_INDEX` and `GOFLOW_ITEM`: a text as it is, anything else as JSON. Parameters of the
+    execution come as `GOFLOW_PARAM_<NAME>`, in the same way, and all together as JSON in `GOFLOW_PARAMS`.
 
     When the attempt ends, in whatever way, so does all that the program has started: the process group gets TERM and,
     after `processes.GRACE` seconds, KILL; on Linux, what left the group is found by its environment and killed. A
@@ -199,6 +213,7 @@ class Command:
             "GOFLOW_ATTEMPT": str(context.attempt),
             "GOFLOW_SCHEDULED_FOR": "" if scheduled is None else scheduled.isoformat(),
             **_item_environment(context),
+            **_params_environment(context),
         }
         try:
             return await processes.start(

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import logging
 import os
 import secrets
 import signal
@@ -49,6 +50,8 @@ SCARCE = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 PATIENCE = 60.0
 """Seconds that a start is tried again while the machine is full."""
+
+logger = logging.getLogger("goflow_trio.processes")
 
 _SHORT_RUN = 10.0
 _FEW_PIDS = 64
@@ -364,14 +367,17 @@ class _Guard:
         if not self.users or not reaper.pids() or (self._popen is not None and self._popen.poll() is None):
             return
         self._forget()
-        self._popen = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, "-I", "-S", reaper.__file__, str(SERVER), str(os.getpid()), str(os.getsid(0))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        try:
+            self._popen = subprocess.Popen(  # noqa: S603 - our own file
+                [sys.executable, "-I", "-S", reaper.__file__, str(SERVER), str(os.getpid()), str(os.getsid(0))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        except OSError as error:  # the machine is full, or Python is packed away: commands run all the same
+            logger.warning("no helper ends what commands leave if this server is killed: %s", error)
 
     def _forget(self) -> None:
         if self._popen is not None and self._popen.stdin is not None:

@@ -1,5 +1,6 @@
 """Commands, with real processes: what they get, what is kept of them, and that nothing of them stays."""
 
+import json
 import os
 import resource
 import signal
@@ -177,6 +178,16 @@ async def test_the_environment(monkeypatch):
     at = datetime(2030, 1, 2, 3, 4, tzinfo=UTC)
     scheduled = await run(command, evolve(CONTEXT, scheduled_for=at))
     assert scheduled == "s|job|m|job|0123|task|3|2030-01-02T03:04:00+00:00|"
+
+
+async def test_parameters_come_in_the_environment_and_nowhere_else():
+    params = {"day": "to-day; rm -rf /", "n": 3, "list": ["ä", None], "odd name!": True, "nul": "a\0b"}
+    show = 'printf "%s|" "$GOFLOW_PARAM_DAY" "$GOFLOW_PARAM_N" "$GOFLOW_PARAM_LIST" "$GOFLOW_PARAM_ODD_NAME_"'
+    command = sh(f'{show} "${{GOFLOW_PARAM_NUL-none}}"; printf "%s" "$GOFLOW_PARAMS"')
+    result = await run(command, evolve(CONTEXT, params=params))
+    words, together = result.rsplit("|", 1)
+    assert words == 'to-day; rm -rf /|3|["\\u00e4", null]|true|none'
+    assert json.loads(together) == params
 
 
 NASTY = [
