@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,3 +21,11 @@ def test_task_output():
     assert any(line.endswith("error: ValueError: and why it failed") for line in lines)
     assert lines[-1].startswith("5000008 bytes printed, kept ((0, 1048576), ")
     assert lines[-1].endswith("the last ten: ..........")
+
+
+def test_limits_and_cancel():
+    lines = run("limits_and_cancel")
+    assert lines[0].endswith("waits: pool db: 2 of 2 slots are taken")
+    assert "urgent is successful" in lines
+    assert any(re.fullmatch(r"ended 3 tasks and \d+ processes in \d+\.\d s", line) for line in lines)
+    assert lines[-1] == "loading tue"
