@@ -26,7 +26,7 @@ from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.gate import Account, Gate
 from goflow_trio.actors.groups import only_error
-from goflow_trio.actors.health import Health
+from goflow_trio.actors.health import Health, worst_first
 from goflow_trio.actors.logs import task_logging
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
@@ -34,6 +34,7 @@ from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.store import open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.actors.waiting import Waiting, waiting_tasks
+from goflow_trio.actors.watchdog import Watchdog
 from goflow_trio.core import limits
 from goflow_trio.core.ending import end_broken
 from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
@@ -204,7 +205,7 @@ class Engine:
 
     def health(self) -> Health:
         """Return whether work is taken and done as promised, and if not, why."""
-        return self.store.health()
+        return worst_first([*self.store.health().causes, *self._world.causes()], self.threads_abandoned)
 
     @property
     def threads_abandoned(self) -> int:
@@ -878,6 +879,9 @@ async def open_engine(
                 nursery.start_soon(outputs.run, name="outputs")
                 threads = world.operator_threads or trio.CapacityLimiter(limits.OPERATOR_THREADS)
                 surroundings = Surroundings(opened, world, threads, outputs)
+                if environment is None:  # in virtual time nothing is late
+                    surroundings.watchdog = Watchdog()
+                    nursery.start_soon(surroundings.watchdog.run, name="watchdog")
                 engine = Engine(surroundings, gate, registered, nursery)
                 await engine._begin()  # opening an engine is this module's business
                 try:

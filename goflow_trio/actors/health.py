@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 
@@ -45,9 +46,15 @@ class Cause:
 
 @frozen
 class Health:
-    """How an engine is, and all causes, the worst first."""
+    """How an engine is, and all causes, the worst first.
+
+    Args:
+        causes: what is wrong.
+        threads_abandoned: threads that run although their attempt was cut off: they cannot be stopped.
+    """
 
     causes: tuple[Cause, ...] = ()
+    threads_abandoned: int = 0
 
     @property
     def state(self) -> Condition:
@@ -60,6 +67,6 @@ class Health:
         return not any(cause.blocks for cause in self.causes)
 
 
-def worst_first(causes: list[Cause]) -> Health:
+def worst_first(causes: Iterable[Cause], threads_abandoned: int = 0) -> Health:
     """Return the health that these causes come to."""
-    return Health(tuple(sorted(causes, key=lambda cause: -_WORST_LAST.index(cause.condition))))
+    return Health(tuple(sorted(causes, key=lambda cause: -_WORST_LAST.index(cause.condition))), threads_abandoned)

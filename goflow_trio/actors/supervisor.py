@@ -21,10 +21,12 @@ from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
 from goflow_trio.actors.children import Parent
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.gate import Account
+from goflow_trio.actors.health import Cause, Condition
 from goflow_trio.actors.mapping import prepare_items
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.resources import Resources, UsedResources
 from goflow_trio.actors.store import Store
+from goflow_trio.actors.watchdog import Watchdog
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
     EVENT_TYPES,
@@ -77,6 +79,7 @@ class Surroundings:
         strays: counts the threads that nobody waits for any more.
         run_child: runs a job as the child of an attempt, see `actors/children.py`.
         force_child: passes on to a child that clean-up is to be ended too.
+        watchdog: tells when the loop was blocked; there is none in virtual time.
         operators: operators, looked at once, by identity of the task's definition.
     """
 
@@ -87,7 +90,17 @@ class Surroundings:
     strays: Strays = field(factory=Strays)
     run_child: Callable[[Parent, str, Mapping[str, Any]], Awaitable[Any]] = _no_children
     force_child: Callable[[str], None] = _no_child
+    watchdog: Watchdog | None = None
     operators: dict[int, Work] = field(factory=dict)
+
+    def causes(self) -> list[Cause]:
+        """Return what of the work that is done is bad for the rest."""
+        found = [] if self.watchdog is None else [self.watchdog.cause()]
+        stray, most = self.strays.count, self.threads.total_tokens
+        if 2 * stray >= most:
+            detail = f"{stray} of {most:g} threads for plain functions are held by work that was cut off"
+            found.append(Cause(Condition.DEGRADED, "threads abandoned", detail, blocks=False))
+        return [cause for cause in found if cause is not None]
 
     def prepared(self, task: Task) -> Work:
         """Return what a task has to call, looked at only once: that costs 35 µs."""

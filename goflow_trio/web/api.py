@@ -20,13 +20,14 @@ routes = Routes("jobs")
 async def health(engine: Engine) -> shapes.Health:
     """Whether the server is well."""
     found = engine.health()
+    strays = found.threads_abandoned or UNSET
     if not found.causes:
-        return shapes.Health("OK")
+        return shapes.Health("OK", threads_abandoned=strays)
     causes = [
         shapes.HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
         for cause in found.causes
     ]
-    return shapes.Health(found.state, found.causes[0].detail, causes)
+    return shapes.Health(found.state, found.causes[0].detail, causes, strays)
 
 
 @routes.get("/api/ready", also={503: shapes.Ready})

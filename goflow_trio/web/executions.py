@@ -95,6 +95,15 @@ async def execution_details(engine: Engine, execution: str) -> shapes.ExecutionD
     return wire.execution_details(record)
 
 
+@routes.get("/api/executions/{execution}/waiting", errors=[404])
+async def waiting(engine: Engine, execution: str) -> shapes.Waits:
+    """Why its tasks do not run: for each that has not ended and does not run, what it waits for and who holds it."""
+    record = await engine.find(execution)
+    if record is None:
+        raise UnknownExecution(f"no execution has the id {execution[:100]!r}")
+    return shapes.Waits([wire.wait(one) for one in ([] if record.state.is_final else engine.waiting(execution))])
+
+
 class RetryWish(Struct, forbid_unknown_fields=True, rename={"start": "from"}):
     """What is to run again."""
 

@@ -36,11 +36,15 @@ class HealthCause(Struct):
 
 
 class Health(Struct):
-    """`OK`, or `degraded`, `stalled` (the store does not answer) or `read-only`, and why, the worst cause first."""
+    """`OK`, or `degraded`, `stalled` (the store does not answer) or `read-only`, and why, the worst cause first.
+
+    `threads_abandoned`, if there are any, run although their attempt was cut off: a thread cannot be stopped.
+    """
 
     health: str
     cause: str | UnsetType = UNSET
     causes: list[HealthCause] | UnsetType = UNSET
+    threads_abandoned: int | UnsetType = UNSET
 
 
 class Ready(Struct):
@@ -312,6 +316,26 @@ class Schedule(Struct, rename="camel"):
     job: str
     active: bool
     paused_until: Maybe
+
+
+class Wait(Struct, rename="camel"):
+    """What one task waits for.
+
+    `reason` is `upstream`, `retry`, `slot`, `execution`, `engine`, or what a task that only waits says: `sleep`,
+    `condition`, `approval`, …. `heldBy` are tasks as `execution/task`, or executions, that are in the way.
+    """
+
+    task: str
+    reason: str
+    detail: str
+    held_by: list[str]
+    until: Maybe
+
+
+class Waits(Struct):
+    """What the tasks of an execution wait for, in the order of the job."""
+
+    waiting: list[Wait]
 
 
 class Receipt(Struct):

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from goflow_trio.actors.statistics import Durations, JobStatistics
+from goflow_trio.actors.waiting import Waiting
 from goflow_trio.core.messages import Event, TaskError
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.jobs.job import Job
@@ -90,6 +91,11 @@ def execution(record: ExecutionRecord) -> shapes.Execution:
         finished=timestamp(record.finished),
         reason=record.reason,
     )
+
+
+def wait(found: Waiting) -> shapes.Wait:
+    """Return what a task waits for."""
+    return shapes.Wait(found.task, found.reason, found.detail, list(found.held_by), timestamp(found.until))
 
 
 def execution_details(record: ExecutionRecord) -> shapes.ExecutionDetails:

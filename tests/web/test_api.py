@@ -177,6 +177,9 @@ async def test_an_idempotency_key_makes_one_execution():
 async def test_cancel_answers_when_nothing_is_left():
     async with serving() as client:
         execution = await submit(client, "long")
+        waiting = (await client.get(f"/api/executions/{execution}/waiting")).json()
+        assert waiting == {"waiting": []}
+        assert (await client.get("/api/executions/nope/waiting")).status_code == 404
         gone = await client.post(f"/api/executions/{execution}/cancel", json={"task": "nope"})
         assert gone.status_code == 404
         receipt = (await client.post(f"/api/executions/{execution}/cancel", json={"reason": "enough"})).json()
