@@ -27,6 +27,7 @@ from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.resources import Resources, UsedResources
 from goflow_trio.actors.store import Store
 from goflow_trio.actors.watchdog import Watchdog
+from goflow_trio.core import limits
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
     EVENT_TYPES,
@@ -258,6 +259,7 @@ class Supervisor:
                     nursery.start_soon(self._wait_for_retry, task, attempt, seconds)
                 case CancelAttempt(task):
                     if task in self._scopes:
+                        self._scopes[task].deadline = float("inf")  # what ends now was cancelled, however long it takes
                         self._scopes[task].cancel()
                     if self.machine.forced:
                         self._world.force_child(self.record.tasks[task].attempts[-1].child)
@@ -415,7 +417,7 @@ class Supervisor:
         self.send(DeadlineReached())
 
     async def _call_hooks(self) -> None:
-        """Call what the job wants called at its end; what goes wrong there is logged and changes nothing."""
+        """Call what the job wants called at its end, for a while; what goes wrong is logged and changes nothing."""
         if self._job is None:
             return
         record = self.record
@@ -431,7 +433,8 @@ class Supervisor:
                 scheduled_for=record.scheduled_for,
             )
             try:
-                await call_operator(hook, context, limiter=self._world.threads)
+                with trio.fail_after(limits.HOOK_SECONDS):
+                    await call_operator(hook, context, limiter=self._world.threads)
             except trio.Cancelled:
                 raise
             except BaseException:  # as with any work of the user's

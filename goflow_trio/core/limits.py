@@ -28,6 +28,9 @@ OPERATOR_THREADS: Final = 64
 CONDITION_THREADS: Final = 32
 """Worker threads for synchronous conditions of `WaitFor`, which hold no slot."""
 
+HOOK_SECONDS: Final = 60.0
+"""How long one hook (`on_success`, `on_failure`) may take; the execution counts as over after it."""
+
 RESULT_BYTES: Final = 64 * 1024
 """Largest kept result, encoded; beyond it a placeholder is kept."""
 

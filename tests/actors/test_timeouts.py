@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from goflow_trio import ConstantDelay, Job, Task, open_engine
+from goflow_trio import ConstantDelay, Job, Noop, Task, open_engine
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.errors import DefinitionError
 from goflow_trio.stores.memory import MemoryBackend
@@ -162,3 +162,29 @@ async def test_a_sync_function_that_is_cut_is_shown_as_abandoned():
 def test_a_wrong_limit_is_refused():
     with pytest.raises(DefinitionError, match="total_timeout must be a number of seconds above 0"):
         Task("t", sleep, total_timeout=0)
+
+
+async def test_what_is_cancelled_in_time_is_cancelled_though_its_end_takes_longer(autojump_clock):
+    async def slow_to_end():
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(20)
+
+    job = Job("job")
+    job.add(Task("t", slow_to_end, timeout=10))
+    async with open_engine(jobs=[job], environment=virtual_environment(START)) as engine:
+        execution = await engine.submit("job")
+        await trio.sleep(5)
+        receipt = await execution.cancel()
+    assert receipt.seconds == pytest.approx(20, abs=0.1)
+    assert execution.record.tasks["t"].state == "cancelled"
+
+
+async def test_a_hook_that_hangs_is_given_up(autojump_clock, caplog):
+    job = Job("job", on_success=sleep)
+    job.add(Task("t", Noop()))
+    record = await run(job)
+    assert record.state == "successful"
+    assert "its on_success hook failed" in caplog.text
