@@ -12,6 +12,7 @@ from goflow_trio.actors.engine import Engine, JobSource, open_engine
 from goflow_trio.actors.groups import only_error
 from goflow_trio.errors import DefinitionError, EngineClosed, UsageError
 from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.schedules.parse import has_seconds
 from goflow_trio.stores import Backend, check_store_url
 from goflow_trio.web.guard.settings import Security
 
@@ -82,7 +83,7 @@ class Goflow:
             DefinitionError: it is wrong, or its name is taken.
         """
         job = build_job(source)
-        if self.with_seconds is False and not job.schedule_text.startswith("@") and len(job.schedule_text.split()) > 5:  # noqa: PLR2004
+        if self.with_seconds is False and any(has_seconds(text) for text in job.schedule_texts):
             raise DefinitionError(
                 f"job {job.name!r}: schedule {job.schedule_text!r} has a field for seconds, which with_seconds=False "
                 f"refuses; leave that option out or drop the field"

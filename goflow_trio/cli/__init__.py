@@ -11,6 +11,7 @@ import sys
 import click
 
 import goflow_trio
+from goflow_trio.cli.forecasting import simulate
 from goflow_trio.cli.inspecting import check, upcoming
 from goflow_trio.cli.remote import cancel, executions, jobs, submit, toggle
 from goflow_trio.cli.running import run
@@ -30,7 +31,7 @@ def cli() -> None:
     """
 
 
-for command in (serve, run, check, upcoming, jobs, executions, submit, toggle, cancel, token, store):
+for command in (serve, run, check, upcoming, simulate, jobs, executions, submit, toggle, cancel, token, store):
     command.context_settings["auto_envvar_prefix"] = "GOFLOW"  # GOFLOW_PORT, whichever command has --port
     cli.add_command(command)
 

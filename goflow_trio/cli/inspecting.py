@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
+from goflow_trio.cli.forecasting import compare, read_instant, shown, stamp
+from goflow_trio.cli.options import json_option
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import DefinitionError, ScheduleError, UsageError
 from goflow_trio.jobs.job import Job
-from goflow_trio.schedules import dst_note
+from goflow_trio.schedules import describe, dst_note
 from goflow_trio.schedules import upcoming as next_instants
 from goflow_trio.schedules.zones import load_zone
 
 
 @click.command()
-@click.argument("target")
-def check(target: str) -> None:
+@click.argument("targets", nargs=-1, required=True, metavar="TARGET [NEW]")
+@click.option("--diff", is_flag=True, help="Compare the schedules of two targets: what a change will do.")
+@json_option
+def check(targets: tuple[str, ...], diff: bool, as_json: bool) -> None:
     """Validate every job of TARGET, and print its graph and next runs.
 
-    Exits with 1 if a job is wrong.
+    With --diff OLD NEW, print which instants of the next year appear and vanish. Exits with 1 if a job is wrong.
     """
+    if len(targets) != 1 + diff:
+        raise UsageError("check takes one target, and with --diff two: the old one and the new one")
     try:
-        jobs = load_jobs([target])
+        if diff:
+            compare(targets[0], targets[1], as_json=as_json)
+            return
+        jobs = load_jobs(targets)
     except DefinitionError as error:
         click.echo(f"goflow-trio: {error}", err=True)
         sys.exit(1)
+    if as_json:
+        click.echo(json.dumps([_as_data(job) for job in jobs]))
+        return
     for job in jobs:
         click.echo(f"{job.name}: {len(job)} tasks, {_schedule(job)}")
         for task in job:
@@ -34,21 +48,26 @@ def check(target: str) -> None:
             click.echo(f"  {task.name}" + (f" -> {after}" if after else ""))
         if job.schedule is not None:
             for instant in next_instants(job.schedule, datetime.now(UTC), 3):
-                click.echo(f"  next {_instant(instant, job.timezone)}")
+                click.echo(f"  next {shown(instant, job.timezone)}")
     click.echo(f"checked {len(jobs)} job{'s' if len(jobs) != 1 else ''}: no errors")
 
 
 def _schedule(job: Job) -> str:
     if job.schedule is None:
         return "no schedule"
-    return f"schedule {job.schedule_text} ({job.timezone}), {'active' if job.active else 'not active'}"
+    words = describe(job.schedule)
+    return f"schedule {job.schedule_text} ({job.timezone}), {'active' if job.active else 'not active'}: {words}"
 
 
-def _instant(instant: datetime, zone: str) -> str:
-    note = dst_note(instant, zone)
-    local = instant.astimezone(load_zone(zone))
-    text = f"{local:%Y-%m-%d %H:%M:%S %z} {zone}  {instant:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text}  ({note})" if note else text
+def _as_data(job: Job) -> dict[str, Any]:
+    return {
+        "job": job.name,
+        "schedule": job.schedule_text,
+        "timezone": job.timezone,
+        "description": describe(job.schedule) if job.schedule is not None else "",
+        "active": job.active,
+        "dag": job.graph,
+    }
 
 
 @click.command("next")
@@ -57,9 +76,10 @@ def _instant(instant: datetime, zone: str) -> str:
 @click.option("-n", "count", type=click.IntRange(1, 10_000), default=10, show_default=True, help="How many instants.")
 @click.option("--from", "start", metavar="ISO", help="Begin after this instant; now by default.")
 @click.option("--tz", "zone", help="Show local times of this zone; the job's own by default.")
-def upcoming(target: str, job_name: str | None, count: int, start: str | None, zone: str | None) -> None:
+@json_option
+def upcoming(target: str, job_name: str | None, count: int, start: str | None, zone: str | None, as_json: bool) -> None:
     """Print the upcoming instants of TARGET's schedules, in local time and UTC, clock changes noted."""
-    begin = _read_instant(start)
+    begin = read_instant("--from", start, datetime.now(UTC))
     try:
         load_zone(zone or "UTC")
     except ScheduleError as error:
@@ -67,18 +87,19 @@ def upcoming(target: str, job_name: str | None, count: int, start: str | None, z
     jobs = [job for job in load_jobs([target]) if job_name in {None, job.name}]
     if not jobs:
         raise UsageError(f"the target has no job {job_name!r}")
+    data = []
     for job in jobs:
+        instants = [] if job.schedule is None else next_instants(job.schedule, begin, count)
+        if as_json:
+            data.append(_as_data(job) | {"next": [_moment(instant, zone or job.timezone) for instant in instants]})
+            continue
         click.echo(f"{job.name}: {_schedule(job)}")
-        if job.schedule is not None:
-            for instant in next_instants(job.schedule, begin, count):
-                click.echo(f"  {_instant(instant, zone or job.timezone)}")
+        for instant in instants:
+            click.echo(f"  {shown(instant, zone or job.timezone)}")
+    if as_json:
+        click.echo(json.dumps(data, ensure_ascii=False))
 
 
-def _read_instant(text: str | None) -> datetime:
-    if text is None:
-        return datetime.now(UTC)
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--from {text!r}: write an instant such as 2026-03-28T00:00:00Z") from None
-    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+def _moment(instant: datetime, zone: str) -> dict[str, str | None]:
+    local = instant.astimezone(load_zone(zone)).isoformat()
+    return {"utc": stamp(instant), "local": local, "note": dst_note(instant, zone)}

@@ -19,8 +19,8 @@ from goflow_trio.jobs.names import check_name
 from goflow_trio.jobs.params import check_params, params_schema, read_class, view_params
 from goflow_trio.jobs.retention import Retention, as_retention
 from goflow_trio.jobs.task import Task, check_seconds
-from goflow_trio.schedules import Between, Jitter, Schedule, parse_schedule
-from goflow_trio.schedules.zones import load_zone
+from goflow_trio.schedules import Schedule
+from goflow_trio.schedules.assemble import Exclusion, Given, assemble, schedule_texts
 
 Overlap = Literal["allow", "skip", "queue", "cancel"]
 Misfire = Literal["latest", "skip", "all"]
@@ -61,7 +61,7 @@ class Job:
     Args:
         name: unique among the jobs of an engine.
         schedule: when it runs by itself: cron text of 5 fields (6 with seconds first), `@daily` …, `@every 90s`,
-            or any object with `next_after(instant)`. None: only when submitted.
+            or any object with `next_after(instant)`; or a list of these. None: only when submitted.
         active: whether the schedule is switched on when the job is first seen; a toggle is remembered and wins.
         timezone: IANA zone the schedule is read in.
         params: parameters and their defaults, which a submit may override; or an attrs class whose fields give their
@@ -81,7 +81,9 @@ class Job:
             (`Retention`); by default 100,000 and 90 days.
         jitter: spreads runs over this many whole seconds after each instant, by an offset that is stable for it.
         start: instants before it do not count (aware).
-        end: instants after it do not count (aware).
+        end: instants from it on do not count (aware).
+        exclude: when nothing is due, though the schedule says so: local dates, paths of iCalendar files (`.ics`, with
+            the extra of that name), functions of an instant that say True.
         tags: labels to find the job by.
         description: what it is for.
         owner: whom to ask about it.
@@ -96,7 +98,7 @@ class Job:
         self,
         name: str,
         *,
-        schedule: str | Schedule | None = None,
+        schedule: Given = None,
         active: bool = False,
         timezone: str = "UTC",
         params: Mapping[str, Any] | type | None = None,
@@ -112,6 +114,7 @@ class Job:
         jitter: int = 0,
         start: datetime | None = None,
         end: datetime | None = None,
+        exclude: Iterable[Exclusion] = (),
         tags: Iterable[str] = (),
         description: str = "",
         owner: str = "",
@@ -147,26 +150,25 @@ class Job:
         self.on_failure = _hooks(f"{where} on_failure", on_failure)
         self.on_success = _hooks(f"{where} on_success", on_success)
         try:
-            load_zone(timezone)
-            self.schedule = self._read_schedule(schedule)
+            self.schedule: Schedule | None = assemble(
+                schedule,
+                timezone=timezone,
+                dst=self.dst,
+                exclude=exclude,
+                start=self.start,
+                end=self.end,
+                jitter=self.jitter,
+                key=name,
+            )
         except ScheduleError as error:
             raise ScheduleError(f"{where} {error}") from None
-        self.schedule_text = schedule if isinstance(schedule, str) else "" if schedule is None else str(schedule)
+        self.schedule_texts = schedule_texts(schedule)
+        self.schedule_text = "; ".join(self.schedule_texts)
         self._tasks: dict[str, Task] = {}
         self._resources: dict[str, Resource] = {}
         self._group = ""
         if self.schedule is not None and (missing := self.params_schema().get("required")):
             raise DefinitionError(f"{where} params: {missing[0]!r} has no default, so the schedule could not run it")
-
-    def _read_schedule(self, given: str | Schedule | None) -> Schedule | None:
-        if given is None or given == "":
-            return None
-        schedule = parse_schedule(given, timezone=self.timezone, dst=self.dst) if isinstance(given, str) else given
-        if not callable(getattr(schedule, "next_after", None)):
-            raise ScheduleError(f"a schedule is cron text or an object with next_after(instant), got {given!r}")
-        if self.start is not None or self.end is not None:
-            schedule = Between(schedule, start=self.start, end=self.end)
-        return Jitter(schedule, self.jitter, key=self.name) if self.jitter else schedule
 
     @property
     def tasks(self) -> tuple[Task, ...]:

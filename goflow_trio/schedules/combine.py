@@ -89,13 +89,14 @@ class Except:
         schedule: the one to thin out.
         dates: local dates on which nothing is due, such as public holidays.
         zone: the IANA zone of those dates.
-        when: given a due instant in UTC, says True to leave it out. It has to be pure, as a schedule is.
+        when: given a due instant in UTC, says True to leave it out, or until when (aware) all are left out. It has
+            to be pure, as a schedule is.
     """
 
     schedule: Schedule
     dates: frozenset[date] = field(default=frozenset(), converter=_distinct)
     zone: str = field(default="UTC", kw_only=True)
-    when: Callable[[datetime], bool] | None = field(default=None, kw_only=True)
+    when: Callable[[datetime], object] | None = field(default=None, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         load_zone(self.zone)
@@ -114,8 +115,9 @@ class Except:
             local = due.astimezone(zone)
             if local.date() in self.dates:
                 due = self.schedule.next_after(max(due, _end_of(local.date(), zone)))
-            elif self.when is not None and self.when(due):
-                due = self.schedule.next_after(due)
+            elif self.when is not None and (refused := self.when(due)):
+                until = in_utc(refused) - _INSTANT_BEFORE if isinstance(refused, datetime) else due
+                due = self.schedule.next_after(max(due, until))
             else:
                 return due
         raise ScheduleError(
@@ -123,10 +125,16 @@ class Except:
             " itself rarer, or give an end with Between"
         )
 
+    @property
+    def exceptions(self) -> str:
+        """What is left out, in words."""
+        parts = [f"{len(self.dates)} date{'s' if len(self.dates) > 1 else ''}"] if self.dates else []
+        if self.when is not None:
+            parts.append(getattr(self.when, "__name__", "") or str(self.when))
+        return " and ".join(parts) or "nothing"
+
     def __str__(self) -> str:
-        parts = [f"{len(self.dates)} dates"] if self.dates else []
-        parts += ["a condition"] if self.when is not None else []
-        return f"{self.schedule} except {' and '.join(parts) or 'nothing'}"
+        return f"{self.schedule} except {self.exceptions}"
 
 
 @frozen

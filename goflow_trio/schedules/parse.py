@@ -59,6 +59,13 @@ def parse_schedule(spec: str, *, timezone: str = "UTC", dst: Dst = "once") -> Sc
         raise ScheduleError(f"schedule {spec!r}: {error}") from None
 
 
+def has_seconds(spec: str) -> bool:
+    """Tell whether a cron text has a field for seconds, as Goflow's `WithSeconds` allows."""
+    match = _ZONE.fullmatch(spec.strip())
+    text = match[2] if match else spec
+    return not text.startswith("@") and len(text.split()) == 6  # noqa: PLR2004
+
+
 def _parse(spec: str, timezone: str, dst: Dst) -> Schedule:
     if dst not in get_args(Dst):
         raise ScheduleError(f"dst {dst!r} is unknown; use 'once' or 'reference'")

@@ -65,7 +65,7 @@ def test_except_dates_are_local() -> None:
     """Midnight to midnight in Tokyo is 15:00 to 15:00 in UTC."""
     seconds = Except(Every(1), dates=[date(2026, 1, 2)], zone="Asia/Tokyo")
     assert seconds.next_after(NEW_YEAR + 15 * HOUR - timedelta(seconds=1)) == NEW_YEAR + 39 * HOUR
-    assert str(seconds) == "every 1 s except 1 dates"
+    assert str(seconds) == "every 1 s except 1 date"
 
 
 def test_except_when() -> None:
