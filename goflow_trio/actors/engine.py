@@ -20,6 +20,8 @@ from attrs import evolve, frozen
 
 from goflow_trio import codec
 from goflow_trio.actors import keys
+from goflow_trio.actors.backfill import Backfill, Range, plan_backfill
+from goflow_trio.actors.backfill import started as backfill_started
 from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.children import Parent, force, run_child, with_children
 from goflow_trio.actors.environment import Environment, real_environment
@@ -187,7 +189,9 @@ class Engine:
         world.run_child = partial(run_child, self)
         world.force_child = partial(force, self)
         self._executions: dict[str, Execution] = {}
-        self._unfinished: Counter[str] = Counter()  # executions by job
+        self._unfinished: Counter[str] = Counter()  # executions by job, without those that are postponed
+        self._postponed: set[str] = set()
+        self._backfills: dict[str, Backfill] = {}
         self._gate = gate
         scheduled = {name: job for name, job in jobs.items() if job.schedule is not None}
         self._scheduler = Scheduler(scheduled, self, steady=world.environment.steady)
@@ -354,7 +358,12 @@ class Engine:
     # Running ---------------------------------------------------------------------------------------
 
     async def submit(
-        self, job: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        job: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        at: datetime | None = None,
     ) -> Execution:
         """Run a job. Returns once the execution is durable: a crash after that does not lose it.
 
@@ -362,6 +371,8 @@ class Engine:
             job: the job's name.
             params: override the job's defaults.
             idempotency_key: submits of one job with equal keys are one execution, whenever they come.
+            at: the instant at which it is to start (aware), kept across restarts; until then it can be cancelled and
+                counts towards no limit of its job. One in the past is now.
 
         Raises:
             UnknownJob: no such job.
@@ -371,7 +382,9 @@ class Engine:
                 to be; an idempotency key makes trying again safe.
             EngineClosed: the engine is shutting down.
         """
-        return await self._submit(job, params, idempotency_key=idempotency_key)
+        if at is None:
+            return await self._submit(job, params, idempotency_key=idempotency_key)
+        return await self._submit(job, params, idempotency_key=idempotency_key, scheduled_for=in_utc(at), trigger="at")
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[Execution]:
         """Run many jobs at the price of few commits. Returns once all executions are durable.
@@ -392,7 +405,7 @@ class Engine:
             _merged_params(self.job(submission.job), submission.params)
         self._check_open(len(submissions))
         return await submit_all(
-            lambda one: self.submit(one.job, one.params, idempotency_key=one.idempotency_key), submissions
+            lambda one: self.submit(one.job, one.params, idempotency_key=one.idempotency_key, at=one.at), submissions
         )
 
     async def _submit(
@@ -467,17 +480,38 @@ class Engine:
             parent="" if parent is None else parent.execution,
             parent_task="" if parent is None else parent.task,
         )
-        return self._supervise(machine, job, params, step, account)
+        begins_at = scheduled_for if trigger == "at" else None
+        return self._supervise(machine, job, params, step, account, begins_at=begins_at)
 
     def _supervise(
-        self, machine: ExecutionMachine, job: Job | None, params: Mapping[str, Any], step: Step, account: Account
+        self,
+        machine: ExecutionMachine,
+        job: Job | None,
+        params: Mapping[str, Any],
+        step: Step,
+        account: Account,
+        *,
+        begins_at: datetime | None = None,
     ) -> Execution:
         supervisor = Supervisor(machine, job, params, account, self._world)
         execution = self._executions[machine.execution] = Execution(self, supervisor)
-        self._unfinished[execution.job] += 1
-        supervisor.admit(step)
+        if begins_at is not None and begins_at > self.now():
+            self._postponed.add(execution.id)
+            supervisor.postpone(step)
+            self._scheduler.call_at(begins_at, partial(self._let_in, execution.id))
+        else:
+            self._unfinished[execution.job] += 1
+            supervisor.admit(step)
         self._nursery.start_soon(self._run_supervisor, supervisor, name=f"execution {execution.id}")
         return execution
+
+    def _let_in(self, execution_id: str) -> None:
+        """Let a postponed execution begin, unless it is over."""
+        if execution_id in self._postponed:
+            self._postponed.remove(execution_id)
+            supervisor = self._executions[execution_id]._supervisor
+            self._unfinished[supervisor.machine.plan.job] += 1
+            supervisor.let_in()
 
     async def _run_supervisor(self, supervisor: Supervisor) -> None:
         """Keep a fault of ours in one execution from reaching the others, and from leaving it running for ever."""
@@ -494,7 +528,10 @@ class Engine:
                 await self.store.append(end_broken(record, self.now(), reason))
         finally:
             execution = self._executions.pop(execution_id)
-            self._unfinished[execution.job] -= 1
+            if execution_id in self._postponed:
+                self._postponed.remove(execution_id)
+            else:
+                self._unfinished[execution.job] -= 1
             execution._last = self.store.ledger.find(execution_id)  # whatever the caches forget
             supervisor.close()
 
@@ -746,6 +783,54 @@ class Engine:
         schedule = self.job(job).schedule
         return [] if schedule is None else upcoming(schedule, self.now(), n)
 
+    async def backfill(self, job: str, since: datetime, until: datetime, *, limit: int | None = None) -> Backfill:
+        """Run a job for the instants of its schedule from `since` to before `until`, each at most once.
+
+        Instants that have an execution are left out, as are those that are still to come. Returns once it is durable;
+        it goes on by itself, after a restart too.
+
+        Args:
+            job: the job's name.
+            since: the first moment (aware).
+            until: the first moment that does not count any more (aware).
+            limit: how many executions run at once; None is one after the other, in order.
+
+        Raises:
+            UnknownJob: no such job.
+            UsageError: it has no schedule, the range is wrong or has more than `limits.BACKFILL_INSTANTS`.
+        """
+        definition = self.job(job)
+        span = Range(self.new_id(), job, in_utc(since), in_utc(until), 1 if limit is None else limit)
+        latest = self.timeline(job).position(self.now()) if self.is_active(job) else None
+        instants = plan_backfill(span, definition, min(latest or self.now(), self.now()))
+        self._check_open()
+        await self.store.append((backfill_started(span, len(instants), self.now()),))
+        return self._start_backfill(span, instants)
+
+    def _start_backfill(self, span: Range, instants: list[datetime]) -> Backfill:
+        backfill = self._backfills[span.id] = Backfill(span, instants, self)
+        for over in [known.id for known in self._backfills.values() if known.progress.state != "running"]:
+            if len(self._backfills) > limits.KEPT_BACKFILLS:
+                del self._backfills[over]
+        self._nursery.start_soon(backfill.run, name=f"backfill of {span.job}")
+        return backfill
+
+    def backfills(self, job: str | None = None) -> list[Backfill]:
+        """Return the backfills of a job, or of all, that go on or ended lately; the newest last."""
+        return [backfill for backfill in self._backfills.values() if job in {None, backfill.range.job}]
+
+    async def submit_backfill(self, job: str, instant: datetime) -> Execution:
+        """Submit the execution of a past instant, unless it has one by a backfill already: then that is meant."""
+        key = f"instant {instant.isoformat()}"
+        return await self._submit(job, idempotency_key=key, scheduled_for=instant, trigger="backfill")
+
+    def _resume_backfills(self) -> None:
+        for name, definition in self.jobs.items():
+            for event in list(self.store.ledger.schedule(name).backfills.values()):
+                if event.since is not None and event.until is not None and definition.schedule is not None:
+                    span = Range(event.backfill, name, event.since, event.until, event.limit)
+                    self._start_backfill(span, plan_backfill(span, definition, event.at))
+
     # What the scheduler asks -----------------------------------------------------------------------
 
     def timeline(self, job: str) -> Timeline:
@@ -801,8 +886,11 @@ class Engine:
             job = self.jobs.get(record.job)
             account = self._gate.account(record.id, job)
             machine, step = ExecutionMachine.restore(plan, record, self.now(), account.ask)
-            self._supervise(machine, job, record.params, step, account)
+            waits = record.trigger == "at" and record.state is State.NOTSTARTED
+            begins_at = record.scheduled_for if waits else None
+            self._supervise(machine, job, record.params, step, account, begins_at=begins_at)
         self._nursery.start_soon(self._scheduler.run, name="scheduler")
+        self._resume_backfills()
 
     async def _plan_of(self, record: ExecutionRecord, job: Job | None) -> Plan:
         """Return the graph an execution began with: the job's own, if that is still the same.

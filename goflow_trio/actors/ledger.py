@@ -12,8 +12,11 @@ from typing import Any
 
 from attrs import Factory, define
 
+from goflow_trio import codec
 from goflow_trio.core import limits
 from goflow_trio.core.messages import (
+    BackfillFinished,
+    BackfillStarted,
     Event,
     ExecutionReopened,
     ExecutionSubmitted,
@@ -34,11 +37,13 @@ class ScheduleState:
         active: whether it is switched on; None while nobody ever switched it.
         timeline: which of its instants are accounted for.
         until: when it goes on by itself, while it is switched off for a time.
+        backfills: those that are not over, by id.
     """
 
     active: bool | None = None
     timeline: Timeline = Factory(Timeline)
     until: datetime | None = None
+    backfills: dict[str, BackfillStarted] = Factory(dict)
 
     @property
     def cursor(self) -> datetime | None:
@@ -48,13 +53,17 @@ class ScheduleState:
     def as_plain(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of it."""
         gaps = [list(gap) for gap in self.timeline.gaps]
-        return {"active": self.active, "cursor": self.cursor, "gaps": gaps, "until": self.until}
+        backfills = [codec.pack_event(event) for event in self.backfills.values()]
+        plain = {"active": self.active, "cursor": self.cursor, "gaps": gaps, "until": self.until}
+        return plain | {"backfills": backfills}
 
     @classmethod
     def from_plain(cls, known: Mapping[str, Any]) -> ScheduleState:
         """Return what a checkpoint kept; one by an earlier version knows less."""
         gaps = [(after, until) for after, until in known.get("gaps", ())]
-        return cls(known["active"], Timeline(known["cursor"], gaps), known.get("until"))
+        events = (codec.unpack_event(row) for row in known.get("backfills", ()))
+        backfills = {event.backfill: event for event in events if isinstance(event, BackfillStarted)}
+        return cls(known["active"], Timeline(known["cursor"], gaps), known.get("until"), backfills)
 
 
 @define
@@ -133,6 +142,10 @@ class Ledger:
                 state.timeline.begin(event.since or event.at)
         elif isinstance(event, ScheduleStarted):
             state.timeline.begin(event.at)
+        elif isinstance(event, BackfillStarted):
+            state.backfills[event.backfill] = event
+        elif isinstance(event, BackfillFinished):
+            state.backfills.pop(event.backfill, None)
         elif isinstance(event, ScheduleMissed) and event.last is not None:
             if event.cause == "misfire" and event.first is not None:
                 state.timeline.pass_over(event.first, event.last)

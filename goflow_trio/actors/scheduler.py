@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -90,7 +90,7 @@ class Scheduler:
         self._busy: set[str] = set()
         self._next_after = {name: _remembering(job.schedule) for name, job in jobs.items() if job.schedule is not None}
         self._ids: dict[tuple[str, datetime], str] = {}  # of submits whose outcome is not known yet
-        self._alarms: list[tuple[datetime, int, trio.Event]] = []
+        self._alarms: list[tuple[datetime, int, Callable[[], object]]] = []
         self._bell = trio.Event()
 
     def wake(self, job: str) -> None:
@@ -98,13 +98,11 @@ class Scheduler:
         self._plan(job)
         self._bell.set()
 
-    async def wait_until(self, instant: datetime) -> None:
-        """Wait until the wall clock shows an instant, whatever steps it takes on the way."""
+    def call_at(self, instant: datetime, callback: Callable[[], object]) -> None:
+        """Call a function once the wall clock shows an instant, whatever steps it takes on the way."""
         self._turn += 1
-        rung = trio.Event()
-        heapq.heappush(self._alarms, (instant, self._turn, rung))
+        heapq.heappush(self._alarms, (instant, self._turn, callback))
         self._bell.set()
-        await rung.wait()
 
     async def run(self) -> None:
         """Submit what is due, until cancelled."""
@@ -125,8 +123,8 @@ class Scheduler:
                     await self._bell.wait()
 
     def _start_due(self, now: datetime, nursery: trio.Nursery) -> None:
-        while self._alarms and (self._alarms[0][0] <= now):
-            heapq.heappop(self._alarms)[2].set()
+        while self._alarms and self._alarms[0][0] <= now:
+            heapq.heappop(self._alarms)[2]()
         while self._heap and self._heap[0][0] <= now:
             _, turn, job = heapq.heappop(self._heap)
             if self._turns.get(job) == turn and job not in self._busy:

@@ -200,6 +200,19 @@ class Supervisor:
         starts = self._admitted and not self._restored
         self._first = _joined(first, self.machine.start(self._now())) if starts else first
 
+    def postpone(self, first: Step) -> None:
+        """Exist, but wait for `let_in` before taking any place.
+
+        Args:
+            first: what submitting or restoring the execution came to.
+        """
+        self._first = first
+
+    def let_in(self) -> None:
+        """Take the execution's place among those of its job: its time has come."""
+        if not self.machine.finished and self.account.enter():
+            self.send(SlotGranted(""))
+
     async def run(self) -> None:
         """Live through the execution."""
         machine = self.machine

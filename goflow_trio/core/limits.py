@@ -209,3 +209,9 @@ WRONG_TOKENS: Final = 50
 
 REVOKED_SECONDS: Final = 5.0
 """How often open streams are checked for tokens that were revoked or have expired."""
+
+BACKFILL_INSTANTS: Final = 10_000
+"""Instants of one backfill; a larger range is refused."""
+
+KEPT_BACKFILLS: Final = 100
+"""Backfills that are over and still listed."""

@@ -409,6 +409,27 @@ class ScheduleMissed(Event):
 
 
 @define
+class BackfillStarted(Event):
+    """A job is run for the `count` instants from `since` to before `until`, `limit` at once."""
+
+    type: ClassVar[str] = "backfill.started"
+    backfill: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: int = 1
+    count: int = 0
+
+
+@define
+class BackfillFinished(Event):
+    """A backfill is over: `reason` is `done` or `cancelled`."""
+
+    type: ClassVar[str] = "backfill.finished"
+    backfill: str = ""
+    reason: str = ""
+
+
+@define
 class FeedReset(Event):
     """To one subscriber only: events between its position and `seq` are no longer kept; read the state anew."""
 
@@ -437,6 +458,8 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ScheduleToggled,
         ScheduleStarted,
         ScheduleMissed,
+        BackfillStarted,
+        BackfillFinished,
         FeedReset,
     )
 }
