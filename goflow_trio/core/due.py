@@ -16,7 +16,7 @@ LATE = timedelta(seconds=2)
 """How late an instant may be and still count as on time: twice the scheduler's longest wait."""
 
 _DEFAULT_WINDOW = timedelta(days=365)
-_COUNTED_MOST = 10_000
+_COUNTED_MOST = 1_000
 _JUST_BEFORE = timedelta(microseconds=1)
 
 

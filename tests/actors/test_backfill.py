@@ -150,7 +150,7 @@ async def test_a_job_without_a_schedule_has_nothing_to_backfill(autojump_clock):
 
 async def test_submitted_at_an_instant_it_waits_for_it_across_a_restart(autojump_clock):
     backend, ran, clock = KeptMemory(), [], Clock()
-    async with open_engine(backend, jobs=[hourly(ran, 0)], environment=clock.world()) as engine:
+    async with open_engine(backend, jobs=[hourly(ran, 0)], environment=clock.world(steady=True)) as engine:
         execution = await engine.submit("hourly", at=START + 5 * HOUR)
         again = await engine.submit("hourly", at=START + 6 * HOUR, idempotency_key="x")
         assert (await engine.submit("hourly", idempotency_key="x")).id == again.id
@@ -158,7 +158,7 @@ async def test_submitted_at_an_instant_it_waits_for_it_across_a_restart(autojump
         assert execution.record.state is State.NOTSTARTED
         receipt = await again.cancel("changed my mind")
         assert receipt.tasks == 1
-    async with open_engine(backend, jobs=[hourly(ran, 0)], environment=clock.world()) as engine:
+    async with open_engine(backend, jobs=[hourly(ran, 0)], environment=clock.world(steady=True)) as engine:
         await trio.sleep(4 * 3600 - 10)
         assert ran == []
         await trio.sleep(11)
