@@ -256,10 +256,14 @@ async def test_a_time_out_of_the_task_counts_from_the_start_too(autojump_clock):
     assert record.tasks["nap"].reason == "timeout"
 
 
+async def who_approved(context):
+    return context.results["ask"]["by"]
+
+
 def asking(**options):
     job = Job("release")
     ask = job.add(Task("ask", Approve("Deploy to production?", **options), retries=3))
-    ask >> job.add(Task("deploy", lambda context: context.results["ask"]["by"]))
+    ask >> job.add(Task("deploy", who_approved))
     return job
 
 

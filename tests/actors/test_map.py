@@ -124,7 +124,17 @@ async def test_a_map_after_a_map_sees_all_results(autojump_clock):
 
 
 def thousand(calls, fails):
+    """Return a job that is async throughout: a virtual clock does not wait for threads."""
     job = Job("thousand", max_active_tasks=100)
+
+    async def items():
+        return range(1000)
+
+    async def count(context):
+        return len(context.results["each"])
+
+    async def count_failed(context):
+        return context.results["each"].count(None)
 
     async def work(context):
         calls.append(context.item)
@@ -133,10 +143,14 @@ def thousand(calls, fails):
             raise ValueError(f"no luck with {context.item}")
         return context.item
 
-    each = job.map("each", work, over=lambda: list(range(1000)), idempotent=True, max_active=50)
-    each >> job.add(Task("join", lambda context: len(context.results["each"]), trigger_rule="noneFailed"))
-    each >> job.add(Task("report", lambda context: context.results["each"].count(None), trigger_rule="allDone"))
+    each = job.map("each", work, over=items, idempotent=True, max_active=50)
+    each >> job.add(Task("join", count, trigger_rule="noneFailed"))
+    each >> job.add(Task("report", count_failed, trigger_rule="allDone"))
     return job
+
+
+async def good(context):
+    return context.item
 
 
 async def test_a_thousand_items_with_failures_inside_skip_the_join_that_wants_none(autojump_clock):
@@ -149,7 +163,7 @@ async def test_a_thousand_items_with_failures_inside_skip_the_join_that_wants_no
         assert "of 1000 upstreams 990 successful, 10 failed" in record.tasks["join"].reason
         assert record.tasks["report"].result == 10
         assert record.reason == "failed: each[7], each[107], each[207], each[307], each[407] and 5 more"
-        job["each"].operator = lambda context: context.item
+        job["each"].operator = good
         engine._world.operators.clear()
         again = await (await engine.retry(record.id)).wait()
         assert (again.state, again.tasks["join"].result) == (State.SUCCESSFUL, 1000)
