@@ -28,7 +28,7 @@ from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, ExecutionReopened
 from goflow_trio.errors import CodecError, StoreIncompatible, StoreInUse
 from goflow_trio.stores import Backend
-from goflow_trio.stores.base import SCAN_LIMIT
+from goflow_trio.stores.base import SCAN_LIMIT, can_be_shared
 
 logger = logging.getLogger("goflow_trio.store")
 
@@ -82,7 +82,7 @@ async def recover(backend: Backend, environment: Environment, *, takeover: bool 
     await _check_meta(backend, environment, damage)
     leases, firsts = await read_epochs(backend, damage)
     last = max(firsts, default=0)
-    if last in leases and backend.durability.survives_kill:  # nobody else can see a store that dies with its process
+    if last in leases and can_be_shared(backend):
         await _wait_for_holder(backend, environment, last, leases[last], takeover=takeover)
     ledger, tail_after = await _read_checkpoint(backend, damage)
     tail = await scan_all(backend, keys.LOG, tail_after)

@@ -37,6 +37,7 @@ from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable
 from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
+from goflow_trio.stores.base import can_be_shared
 
 logger = logging.getLogger("goflow_trio.store")
 
@@ -274,7 +275,7 @@ class Store:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._guard, self._upkeep.run)
-            if self.backend.durability.survives_kill:
+            if can_be_shared(self.backend):
                 nursery.start_soon(self._guard, self._renewal.run, self._environment.now)
             await self._guard(self._write)
 
@@ -347,7 +348,7 @@ class Store:
             try:
                 if self.lost is None:
                     await self._upkeep.checkpoint()
-                    if self.backend.durability.survives_kill:
+                    if can_be_shared(self.backend):
                         await self._renewal.release(self._environment.now())
             except Exception:  # the log has everything; a checkpoint is only a convenience
                 logger.warning("no checkpoint at the end: the next start reads more of the log", exc_info=True)

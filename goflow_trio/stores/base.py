@@ -116,6 +116,14 @@ class Backend(Protocol):
         ...
 
 
+def can_be_shared(backend: Backend) -> bool:
+    """Return whether another process could have this store open too.
+
+    A backend whose `in_process` is true says that none can; it need not have that attribute.
+    """
+    return backend.durability.survives_kill or not getattr(backend, "in_process", False)
+
+
 def check_key(key: str) -> None:
     """Refuse a key that not every backend can hold.
 

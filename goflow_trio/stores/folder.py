@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
-from goflow_trio.errors import CodecError, StoreError, StoreIncompatible, StoreUnavailable, UsageError
+from goflow_trio.errors import (
+    CodecError,
+    StoreError,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+    UsageError,
+)
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key
 from goflow_trio.stores.names import Names, decode, unwrap, wrap
 from goflow_trio.stores.options import read_options, refuse
@@ -296,5 +304,8 @@ def _map(name: str, error: OSError) -> StoreError:
     shown = f"{name}: {error.strerror or error}"
     if error.errno in {errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.EPERM, errno.EOPNOTSUPP}:
         return StoreError(shown)
-    mend = "free some space" if error.errno in {errno.ENOSPC, errno.EDQUOT} else "it is tried again"
-    return StoreUnavailable(f"{shown}; {mend}")
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return StoreFull(f"{shown}; free some space")
+    if error.errno in {errno.EROFS, errno.EACCES}:
+        return StoreReadOnly(f"{shown}; make the folder writable")
+    return StoreUnavailable(f"{shown}; it is tried again")

@@ -30,6 +30,8 @@ class MemoryBackend:
     ten, and a scan pays for the keys that came and went since the last one.
     """
 
+    in_process = True
+
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}
         self._sorted: list[str] = []

@@ -22,7 +22,15 @@ import psycopg
 from attrs import define, field
 from psycopg import conninfo, sql
 
-from goflow_trio.errors import CodecError, StoreError, StoreIncompatible, StoreUnavailable, UsageError
+from goflow_trio.errors import (
+    CodecError,
+    StoreError,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+    UsageError,
+)
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
 from goflow_trio.stores.options import TIMEOUT, count, read_options, refuse, seconds
 from goflow_trio.stores.threads import StoreThreads
@@ -406,6 +414,10 @@ def _map(name: str, error: psycopg.Error) -> StoreError:
     shown = f"{name}: {text}" + (f" ({state})" if state else "")
     if state in _DAMAGED:
         return CodecError(f"{shown}; restore it from a backup")
+    if state == "53100":  # disk_full
+        return StoreFull(f"{shown}; free some space")
+    if state == "25006":  # read_only_sql_transaction
+        return StoreReadOnly(f"{shown}; it is not the primary, or was set so")
     if state.startswith(_PASSING) or (
         not state and isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     ):

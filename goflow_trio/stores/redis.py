@@ -30,7 +30,15 @@ from coredis.exceptions import (
 )
 from coredis.exceptions import ConnectionError as RedisConnectionError
 
-from goflow_trio.errors import StoreClosed, StoreError, StoreIncompatible, StoreUnavailable, UsageError
+from goflow_trio.errors import (
+    StoreClosed,
+    StoreError,
+    StoreFull,
+    StoreIncompatible,
+    StoreReadOnly,
+    StoreUnavailable,
+    UsageError,
+)
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
 from goflow_trio.stores.options import TIMEOUT, boolean, read_options, refuse, seconds
 from goflow_trio.stores.urls import hide_password, split_store_url
@@ -444,6 +452,10 @@ def _map(name: str, error: Exception) -> StoreError:
     if isinstance(error, RedisConnectionError) and cause is not None and str(cause):
         text = f"{text} ({' '.join(str(cause).split())})"
     shown = f"{name}: {text}"
+    if text.startswith("OOM"):
+        return StoreFull(f"{shown}; raise maxmemory")
+    if text.startswith("READONLY"):
+        return StoreReadOnly(f"{shown}; name the primary")
     if isinstance(error, _PASSING_ERRORS) or text.startswith(_PASSING):
         return StoreUnavailable(shown)
     return StoreError(shown)

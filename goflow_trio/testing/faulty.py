@@ -84,6 +84,7 @@ class FaultyBackend:
     def __init__(self, inner: Backend, *, durability: Durability | None = None) -> None:
         self.inner = inner
         self.durability = durability or inner.durability
+        self.in_process = getattr(inner, "in_process", False)
         self.operations = 0
         self.history: list[tuple[str, str]] = []
         self.died = trio.Event()

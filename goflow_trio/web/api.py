@@ -128,7 +128,7 @@ class SubmitHeaders(Headers):
     ] = None
 
 
-@routes.post("/api/jobs/{job}/submit", also={404: shapes.Submitted}, errors=[422], lenient=True)
+@routes.post("/api/jobs/{job}/submit", also={404: shapes.Submitted}, errors=[410, 422], lenient=True)
 async def submit(
     engine: Engine, job: str, headers: SubmitHeaders, body: Submission | None
 ) -> Answer | shapes.Submitted:

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
 from goflow_trio.errors import (
+    CodecError,
     DefinitionError,
     EngineClosed,
     GoflowError,
@@ -62,6 +63,7 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (EngineClosed, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),
+    (CodecError, HTTPStatus.GONE),  # a damaged record: it was set aside
     (StoreError, HTTPStatus.SERVICE_UNAVAILABLE),
 )
 """The status of each error; the first row that fits counts."""

@@ -65,7 +65,7 @@ class BatchEntry(Struct, forbid_unknown_fields=True, rename="camel"):
     idempotency_key: str | None = None
 
 
-@routes.post("/api/executions", errors=[404, 422])
+@routes.post("/api/executions", errors=[404, 410, 422])
 async def submit_batch(
     engine: Engine, body: Annotated[list[BatchEntry], Meta(max_length=limits.BATCH)]
 ) -> shapes.Batch:
@@ -86,7 +86,7 @@ async def list_job_runs(engine: Engine, query: Wanted) -> shapes.JobRuns:
     return shapes.JobRuns([wire.job_run(record) for record in records])
 
 
-@routes.get("/api/executions/{execution}", errors=[404])
+@routes.get("/api/executions/{execution}", errors=[404, 410])
 async def execution_details(engine: Engine, execution: str) -> shapes.ExecutionDetails:
     """One execution, with its tasks, attempts, results and errors."""
     record = await engine.find(execution)
@@ -113,7 +113,7 @@ class RetryWish(Struct, forbid_unknown_fields=True, rename={"start": "from"}):
     reason: Annotated[str, Meta(description="why; kept in the record")] = ""
 
 
-@routes.post("/api/executions/{execution}/retry", errors=[404, 409])
+@routes.post("/api/executions/{execution}/retry", errors=[404, 409, 410])
 async def retry(engine: Engine, caller: str, execution: str, body: RetryWish | None) -> shapes.Execution:
     """Run an execution that is over once more, in the same record. What does not run again keeps its result."""
     wish = body or RetryWish()
@@ -131,7 +131,7 @@ class CancelWish(Struct, forbid_unknown_fields=True):
     reason: Annotated[str, Meta(description="why; kept in the record")] = ""
 
 
-@routes.post("/api/executions/{execution}/cancel", errors=[404])
+@routes.post("/api/executions/{execution}/cancel", errors=[404, 410])
 async def cancel(engine: Engine, caller: str, execution: str, body: CancelWish | None) -> shapes.Receipt:
     """End an execution, or one task of it. Answers when nothing of it is left running."""
     wish = body or CancelWish()

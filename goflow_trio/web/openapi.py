@@ -34,6 +34,7 @@ COMMON: dict[int, str] = {
 _FURTHER: dict[int, str] = {
     404: "There is nothing of this name or id.",
     409: "That cannot be done in the state it is in.",
+    410: "Its record in the store is damaged, and was set aside.",
     416: "Nothing is kept in that range.",
     422: "It was understood and is refused; nothing was done.",
 }

@@ -400,7 +400,7 @@ class RunContext(Stamp, kw_only=True):
     compared: int
 
 
-@routes.get("/api/executions/{execution}/context", errors=[404])
+@routes.get("/api/executions/{execution}/context", errors=[404, 410])
 async def execution_context(engine: Engine, execution: str) -> RunContext:
     """One execution with its graph, its neighbours in time, and how it compares to the job's other runs."""
     record = await engine.find(execution)

@@ -39,7 +39,7 @@ class LogHeaders(Headers):
     range: Annotated[str, Meta(description="such as `bytes=0-999`, `bytes=1000-` or `bytes=-500`")] = ""
 
 
-@routes.get("/api/executions/{execution}/tasks/{task}/log", errors=[404, 416], also={206: bytes})
+@routes.get("/api/executions/{execution}/tasks/{task}/log", errors=[404, 410, 416], also={206: bytes})
 async def read_log(
     engine: Engine, execution: str, task: str, query: LogRange, headers: LogHeaders
 ) -> Answer | shapes.Log | bytes:
@@ -130,7 +130,7 @@ class Decision(Struct, forbid_unknown_fields=True):
     comment: Annotated[str, Meta(max_length=4000, description="kept in the record")] = ""
 
 
-@routes.post("/api/executions/{execution}/tasks/{task}/approve", errors=[404, 409])
+@routes.post("/api/executions/{execution}/tasks/{task}/approve", errors=[404, 409, 410])
 async def approve(engine: Engine, caller: str, execution: str, task: str, body: Decision | None) -> shapes.Approval:
     """Answer what an approval task asks: yes or no. A 2xx means that the answer is durable."""
     decision = body or Decision()

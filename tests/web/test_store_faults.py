@@ -6,10 +6,11 @@ import time
 
 import trio
 
+from goflow_trio.actors import keys
 from goflow_trio.errors import StoreFull, StoreReadOnly
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import WRITES, FaultyBackend
-from tests.web.test_api import serving, submit
+from tests.web.test_api import ended, serving, submit
 
 
 async def test_health_names_what_is_wrong_and_is_goflows_when_nothing_is():
@@ -58,3 +59,22 @@ async def test_a_listing_between_two_instants():
             assert set(expected) <= set(found) <= set(ids), query
             assert len(found) <= len(expected) + 1, "to the millisecond"
         assert (await client.get("/api/executions?since=yesterday")).status_code == 400
+
+
+async def test_a_damaged_execution_is_gone_and_named_and_the_others_are_shown():
+    memory = MemoryBackend()
+    async with serving(store=FaultyBackend(memory)) as client:
+        ids = [await submit(client, "noop-1") for _ in range(3)]
+        for execution in ids:
+            await ended(client, execution)
+        await trio.sleep(0.5)  # it is tidied up
+    await memory.put({keys.execution(ids[1]): b"damaged"})
+    async with serving(store=FaultyBackend(memory)) as client:
+        listed = (await client.get("/api/executions?limit=2")).json()
+        assert [item["id"] for item in listed["executions"]] == [ids[2], ids[0]]
+        gone = await client.get(f"/api/executions/{ids[1]}")
+        assert (gone.status_code, gone.headers["content-type"]) == (410, "application/problem+json")
+        health = (await client.get("/api/health")).json()
+        assert (health["health"], health["causes"][0]["name"]) == ("degraded", "damaged record")
+        assert (await client.get("/api/ready")).status_code == 200
+        assert (await client.post("/api/jobs/noop-1/submit")).status_code == 200
