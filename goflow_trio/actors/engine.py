@@ -271,7 +271,7 @@ class Engine:
             state: only those in this state.
             limit: at most so many.
             before: only those submitted before this one (an id).
-            since: only those submitted at this instant or later, to the millisecond.
+            since: only those submitted at this instant or later.
             until: only those submitted before this instant.
 
         Raises:

@@ -76,7 +76,7 @@ class History:
             state: only those in this state.
             limit: at most so many.
             before: only those older than this execution (an id), to read on from it.
-            since: only those submitted at this instant or later, to the millisecond.
+            since: only those submitted at this instant or later.
             until: only those submitted before this instant.
 
         Raises:
@@ -84,12 +84,15 @@ class History:
         """
         bounds = [before] if before else []
         below = min([*bounds, first_id_at(until)] if until is not None else bounds, default=None)
-        floor = "" if since is None else first_id_at(since)
+        # An id is made a moment before its execution is submitted, longer if an idempotency key is claimed between.
+        floor = "" if since is None else first_id_at(since, limits.SUBMIT_SECONDS)
 
         def wanted(record: ExecutionRecord) -> bool:
             return (
                 (below is None or record.id < below)
                 and record.id >= floor
+                and (since is None or record.submitted >= since)
+                and (until is None or record.submitted < until)
                 and (job is None or record.job == job)
                 and (state is None or record.state == state)
             )
@@ -168,9 +171,14 @@ class History:
         return events or None
 
 
-def first_id_at(instant: datetime) -> str:
-    """Return the least id of the millisecond of an instant (RFC 9562: a version 7 UUID begins with it)."""
-    milliseconds = max(0, int(instant.timestamp() * 1000))
+def first_id_at(instant: datetime, earlier: float = 0.0) -> str:
+    """Return the least id of the millisecond of an instant (RFC 9562: a version 7 UUID begins with it).
+
+    Args:
+        instant: which (aware).
+        earlier: so many seconds before it.
+    """
+    milliseconds = max(0, int((instant.timestamp() - earlier) * 1000))
     return str(uuid.UUID(int=milliseconds << 80 | 7 << 76 | 0b10 << 62))
 
 
