@@ -28,7 +28,8 @@ from goflow_trio.stores import Backend
 _IDLE_SECONDS = 0.2
 _BUSY_SECONDS = 1.0
 _STEP = 50
-_LOG_PAGE = 50
+_LOG_PAGE = 50  # a segment may have some megabytes
+_LOG_PAGES = 20
 
 T = TypeVar("T")
 
@@ -90,8 +91,9 @@ class Upkeep:
             await self.checkpoint()
         else:
             await self.save_finished()
-        if self._log_to_prune:
-            await self._prune_log()
+        for _ in range(_LOG_PAGES):
+            if self._log_to_prune:
+                await self._prune_log()
         if self._sweep_is_due():
             await self._prune_executions()
 
@@ -107,7 +109,7 @@ class Upkeep:
             await trio.sleep(_IDLE_SECONDS)
             if self._ledger.seq == seq:
                 return
-            if self._sweep_is_due() and trio.current_time() - busy_since >= _BUSY_SECONDS:
+            if trio.current_time() - busy_since >= _BUSY_SECONDS and (self._log_to_prune or self._sweep_is_due()):
                 return
 
     def _has_work(self) -> bool:

@@ -8,8 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import trio
 
-from goflow_trio import open_engine
+from goflow_trio import Job, Task, open_engine
 from goflow_trio.actors.history import first_id_at
 from goflow_trio.core import limits
 from goflow_trio.stores.memory import MemoryBackend
@@ -80,3 +81,20 @@ async def test_since_and_until_cut_a_listing_and_its_cursor_goes_on(scale):
                         break
                     cursor = page[-1].id
                 assert found == expected
+
+
+async def test_the_log_does_not_outgrow_its_bound_though_the_engine_is_never_idle(autojump_clock, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_EVENTS", 200)
+    monkeypatch.setattr(limits, "CHECKPOINT_EVENTS", 100)
+    memory = MemoryBackend()
+    job = Job("busy")
+    job.add(Task("work", trio.lowlevel.checkpoint))
+    async with open_engine(FaultyBackend(memory), jobs=[job]) as engine:
+        most = 0
+        for _ in range(600):
+            await engine.submit("busy")
+            await trio.sleep(0.05)
+            most = max(most, len(await memory.scan("log/", "", 10_000)))
+        assert engine.seq > 2_000
+        assert most < 500
+        assert len(engine.store.ledger.unsaved) < 100
