@@ -79,7 +79,7 @@ def live(epoch_number: int, execution_id: str, version: int) -> str:
 
 
 def number_of(key: str) -> int:
-    """Return the epoch of `epoch/<n>`, `checkpoint/<n>` or `live/<n>/…`."""
+    """Return the epoch in a key: of `epoch/<n>`, or of what lies under one."""
     return int(key.split("/")[1])
 
 

@@ -7,7 +7,7 @@ the same arguments, so `insist` needs to know nothing about the outcome of the l
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 
@@ -170,8 +170,8 @@ def _size(args: tuple[object, ...]) -> int:
     """Return how many bytes of values an operation writes."""
     size = 0
     for arg in args:
-        if isinstance(arg, Mapping):
-            size += sum(len(value) for value in arg.values() if isinstance(value, bytes))
-        elif isinstance(arg, bytes):
+        if isinstance(arg, bytes):
             size += len(arg)
+        elif isinstance(arg, dict):
+            size += sum(len(value) for value in arg.values() if isinstance(value, bytes))
     return size

@@ -54,6 +54,7 @@ class Upkeep:
         self._backend = backend
         self._ledger = recovered.ledger
         self._epoch = recovered.epoch
+        self._epochs = recovered.epochs
         self._segment = recovered.segment
         self._since_checkpoint = limits.CHECKPOINT_EVENTS  # the first quiet moment after a start makes one
         self._saved_live: set[str] | None = None  # None: what engines before left has still to be removed
@@ -180,8 +181,8 @@ class Upkeep:
         self._log_to_prune = True
 
     async def _leftovers(self) -> set[str]:
-        """Return what engines before this one left of their checkpoints."""
-        found: set[str] = set()
+        """Return what engines before this one left of their checkpoints, and the records of those long ago."""
+        found = {keys.epoch(number) for number in self._epochs if number <= self._epoch - limits.EPOCHS}
         for prefix in (keys.CHECKPOINTS, keys.LIVE, keys.PARTS + keys.LIVE):
             after = ""
             while rows := await self.patience.insist(self._backend.scan, prefix, after, _LOG_PAGE):
@@ -216,7 +217,7 @@ class Upkeep:
             if keys.segment_first(following) > keep_from:
                 self._log_to_prune = False
                 break
-            if not is_fence(data):
+            if not is_fence(data) or keys.number_of(key) <= self._epoch - limits.EPOCHS:
                 old.append(key)
             self._log_after = key
         if len(rows) <= 1:

@@ -157,6 +157,9 @@ LEASE_SECONDS: Final = 30.0
 LEASE_RENEWAL_SECONDS: Final = 10.0
 """How often it says so."""
 
+EPOCHS: Final = 1_000
+"""Starts of which the store remembers who it was; one that slept through more takeovers than that is not kept out."""
+
 DAMAGED_RECORDS: Final = 1_000
 """Damaged records of the store that are named; further ones are only counted."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import trio
 
 from goflow_trio import Job, Task, open_engine
+from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.actors.history import first_id_at
 from goflow_trio.core import limits
 from goflow_trio.stores.memory import MemoryBackend
@@ -98,3 +99,22 @@ async def test_the_log_does_not_outgrow_its_bound_though_the_engine_is_never_idl
         assert engine.seq > 2_000
         assert most < 500
         assert len(engine.store.ledger.unsaved) < 100
+
+
+async def test_starts_long_ago_leave_nothing_behind(autojump_clock, monkeypatch):
+    monkeypatch.setattr(limits, "EPOCHS", 3)
+    monkeypatch.setattr(limits, "LOG_EVENTS", 10)
+    memory = MemoryBackend()
+    job = Job("job")
+    job.add(Task("work", trio.lowlevel.checkpoint))
+    for start in range(12):
+        environment = virtual_environment(datetime(2026, 1, 1, start, tzinfo=UTC))
+        async with open_engine(FaultyBackend(memory), jobs=[job], environment=environment) as engine:
+            for _ in range(3):
+                await (await engine.submit("job")).wait()
+            await trio.sleep(5)
+            assert len(await engine.newest()) == 3 * (start + 1)
+    kept = [key for key, _ in await memory.scan("")]
+    assert len([key for key in kept if key.startswith("epoch/")]) <= 4
+    assert len({key.split("/")[1] for key in kept if key.startswith("log/")}) <= 4
+    assert len([key for key in kept if key.startswith(("checkpoint/", "live/"))]) <= 1
