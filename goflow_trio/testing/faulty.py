@@ -133,8 +133,10 @@ class FaultyBackend:
             self._lasting.remove(fault)
 
     async def _do(self, name: str, key: str, operation: Callable[..., Awaitable[T]], *args: object) -> T:
-        if self._closed or self.died.is_set():
-            raise StoreClosed("this backend was closed, or died")
+        if self._closed:
+            raise StoreClosed("this backend was closed")
+        if self.died.is_set():
+            await trio.sleep_forever()
         self.operations += 1
         number = self.operations
         self.history.append((name, key))
