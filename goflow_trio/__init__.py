@@ -13,6 +13,7 @@ The layers, top to bottom; imports point down only:
 """
 
 from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_engine
+from goflow_trio.actors.waiting import Waiting
 from goflow_trio.core.output import OutputPiece, OutputSlice
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
@@ -93,6 +94,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "WaitFor",
+    "Waiting",
     "WrongState",
     "open_engine",
 ]

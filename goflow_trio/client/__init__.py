@@ -25,6 +25,7 @@ from goflow_trio.client.records import (
     Task,
     TaskDetails,
     TaskStats,
+    Wait,
 )
 
 __all__ = [
@@ -56,5 +57,6 @@ __all__ = [
     "Unauthorized",
     "Unavailable",
     "Unreachable",
+    "Wait",
     "open_client",
 ]

@@ -28,6 +28,8 @@ from goflow_trio.client.records import (
     Session,
     Stats,
     Submitted,
+    Wait,
+    Waits,
 )
 from goflow_trio.core.states import FINAL
 from goflow_trio.errors import UsageError
@@ -198,10 +200,25 @@ class Client:
         """Return an execution, with its tasks, attempts, results and errors."""
         return await self._asking.ask(ExecutionDetails, "GET", _execution(execution), f"execution {execution!r}")
 
-    async def cancel(self, execution: str) -> Receipt:
-        """End an execution; returns when nothing of it is left running."""
-        what = f"execution {execution!r}"
-        return await self._asking.ask(Receipt, "POST", f"{_execution(execution)}/cancel", what, timeout=None)
+    async def cancel(
+        self, execution: str, *, task: str | None = None, force: bool = False, reason: str = ""
+    ) -> Receipt:
+        """End an execution; returns when nothing of it is left running.
+
+        Args:
+            execution: its id.
+            task: end this task only, or keep it from starting.
+            force: end clean-up tasks too.
+            reason: kept in the record.
+        """
+        body = {"task": task, "force": force, "reason": reason}
+        path, what = f"{_execution(execution)}/cancel", f"execution {execution!r}"
+        return await self._asking.ask(Receipt, "POST", path, what, json=body, timeout=None)
+
+    async def waiting(self, execution: str) -> list[Wait]:
+        """Return, for each task that has not ended and does not run, what it waits for and who is in the way."""
+        path, what = f"{_execution(execution)}/waiting", f"execution {execution!r}"
+        return (await self._asking.ask(Waits, "GET", path, what)).waiting
 
     async def retry(
         self,

@@ -142,10 +142,29 @@ class Submitted(Answer, frozen=True):
 
 
 class Receipt(Answer, frozen=True):
-    """What a cancel ended, once nothing of it is left running."""
+    """What a cancel ended, once nothing of it is left running; see `goflow_trio.CancelReceipt`."""
 
     tasks: int
     seconds: float
+    processes: int = 0
+    killed: int = 0
+    threads_abandoned: int = field(default=0, name="threads_abandoned")
+
+
+class Wait(Answer, frozen=True):
+    """What one task waits for, and who is in the way; see `goflow_trio.Waiting`."""
+
+    task: str
+    reason: str
+    detail: str
+    held_by: list[str] = field(default_factory=list)
+    until: datetime | None = None
+
+
+class Waits(Answer, frozen=True):
+    """What the tasks of an execution wait for."""
+
+    waiting: list[Wait]
 
 
 class Schedule(Answer, frozen=True):

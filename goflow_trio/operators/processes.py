@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import trio
 from attrs import define, field
@@ -57,6 +57,7 @@ _SHORT_RUN = 10.0
 _FEW_PIDS = 64
 _SLICE = 16  # environments read between two checkpoints: about 150 µs
 _runs = itertools.count(1)
+_leaders: set[int] = set()  # started here and not yet waited for
 
 
 def new_mark() -> Mark:
@@ -79,6 +80,7 @@ class Child:
 
     def __attrs_post_init__(self) -> None:
         self._pidfd = _open_pidfd(self.popen.pid)
+        _leaders.add(self.popen.pid)
 
     async def wait(self) -> None:
         """Wait until the process has exited.
@@ -154,6 +156,7 @@ class Child:
 
     def close(self) -> None:
         """Close our ends. The reader and the feeder must have stopped."""
+        _leaders.discard(self.popen.pid)
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
                 stream.close()
@@ -294,7 +297,11 @@ class _Census:
         for count, pid in enumerate(reaper.pids()):
             mark = reaper.mark_of(pid)
             known = mark is not None and mark[0] == SERVER and reaper.is_ours(pid, session)
-            if mark is not None and known and not reaper.is_zombie(pid):
+            if mark is None or not known:
+                continue
+            if reaper.is_zombie(pid):
+                _reap_adopted(pid)
+            else:
                 found.setdefault(mark[1], []).append(pid)
             if count % _SLICE == _SLICE - 1:
                 await trio.lowlevel.checkpoint()
@@ -346,6 +353,16 @@ def _pids_after(pid: int) -> Iterator[int]:
         yield from (other for other in reaper.pids() if pid < other <= newest)
     else:
         yield from reaper.pids()
+
+
+def _reap_adopted(pid: int) -> None:
+    """Take the exit of an orphan that a command left and that came to us, as the first process of a container.
+
+    The processes that were started here are left to `Popen`.
+    """
+    if os.getpid() == 1 and pid not in _leaders:
+        with suppress(OSError):
+            os.waitpid(pid, os.WNOHANG)
 
 
 def _group_of(pid: int) -> int:

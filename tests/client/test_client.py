@@ -105,7 +105,9 @@ async def test_listings_go_from_page_to_page(client, monkeypatch):
 
 async def test_cancel_approve_and_logs(client):
     execution = (await client.submit("long")).id
-    assert (await client.cancel(execution)).tasks == 1
+    assert await client.waiting(execution) == []
+    receipt = await client.cancel(execution)
+    assert (receipt.tasks, receipt.processes, receipt.killed, receipt.threads_abandoned) == (1, 0, 0, 0)
     assert (await client.execution(execution)).reason == "cancelled over the API"
     asked = (await client.submit("asking")).id
     async with client.events(after=0, execution=asked, types="task.*") as events:

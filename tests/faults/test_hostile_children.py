@@ -157,3 +157,37 @@ async def test_a_thousand_hostile_children(capsys):
         took[number.name] = (await end_server_by(number, 42))[1]
     with capsys.disabled():
         print("\nseconds until none was left:", {way: round(seconds, 2) for way, seconds in took.items()})
+
+
+FIRST_PROCESS = """
+import os, trio
+from goflow_trio import Command, Job, Task, open_engine
+
+assert os.getpid() == 1
+job = Job("orphans")
+line = "for i in 1 2 3; do (setsid true & exit); (setsid sleep 0.1 & exit); done; sleep 0.3"
+job.add(Task("t", Command(line, shell=True)))
+job.add(Task("u", Command("sleep", ["0.1"])))
+
+async def main():
+    async with open_engine(jobs=[job]) as engine:
+        record = await (await engine.submit("orphans")).wait()
+        assert record.state == "successful", record
+        states = []
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            states.append(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[0])
+        print("zombies", states.count("Z"))
+
+trio.run(main)
+"""
+
+
+def test_the_first_process_of_a_container_takes_the_exits_of_orphans():
+    unshare = ["unshare", "--fork", "--pid", "--mount-proc"]
+    try:
+        subprocess.run([*unshare, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("needs the right to make a PID namespace")
+    command = [*unshare, sys.executable, "-W", "error", "-c", FIRST_PROCESS]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == "zombies 0\n"
