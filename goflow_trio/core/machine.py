@@ -82,6 +82,7 @@ CRASH_LOOP = "crash-loop"
 Admit = Callable[[str, Any], bool]
 """Takes the slots of a task, by its name and its definition; whether it has them now."""
 
+_MOST_ASKING = limits.ACTIVE_TASKS_PER_EXECUTION  # a wide graph does not flood the engine's queue
 _STORY_EVENTS = 50
 _NAMED_FAILURES = 5
 
@@ -675,10 +676,10 @@ class ExecutionMachine:
         heapq.heappush(self._ready, (-self._places.tasks[index].priority, self._arrivals, index))
 
     def _start_ready(self, now: datetime) -> None:
-        most = self.plan.max_active  # also of tasks that ask for slots: a wide graph does not flood the engine's queue
+        most = self.plan.max_active
         while self._waits_ready and not self._held:
             self._start(self._waits_ready.popleft(), now)
-        while self._ready and not self._held and self._active < most and len(self._asked) < most:
+        while self._ready and not self._held and self._active < most and len(self._asked) < _MOST_ASKING:
             self._start(heapq.heappop(self._ready)[2], now)
 
     def _start(self, index: int, now: datetime) -> None:

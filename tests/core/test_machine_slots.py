@@ -1,0 +1,104 @@
+"""A task that waits for a slot is not running; that it waits changes when it runs, never what comes of it."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from goflow_trio.core.messages import CancelAttempt, RunAttempt, SlotGranted
+from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.task import Task
+from tests.core.driver import Driver
+from tests.core.test_properties import final_states, thorough, turn
+from tests.strategies import Tape, job_of, jobs, tapes, work
+
+
+class Doorman:
+    """Refuses slots as a tape says, and remembers whom."""
+
+    def __init__(self, driver, tape):
+        self.asked = []
+        self.tape = tape
+        driver.machine._admit = self
+
+    def __call__(self, name, definition):
+        assert name not in self.asked
+        assert definition.name == name
+        if self.tape.below(2):
+            return True
+        self.asked.append(name)
+        return False
+
+    def grant(self, driver):
+        """Grant a slot to somebody who asked; return who, and whether it was taken."""
+        name = self.asked.pop(self.tape.below(len(self.asked)))
+        step = driver.report(SlotGranted(name))
+        return name, any(isinstance(order, RunAttempt) and order.task == name for order in step.instructions)
+
+
+@given(jobs(), tapes())
+@thorough
+def test_waiting_for_slots_changes_nothing_but_the_time(spec, tape):
+    tape = Tape(tape)
+    driver = Driver(job_of(spec))
+    doorman = Doorman(driver, tape)
+    driver.start()
+    while not driver.machine.finished:
+        for name in doorman.asked:
+            assert driver.record.tasks[name].state in {"notstarted", "upforretry"}
+        if doorman.asked and (not (driver.live or set(driver.waiting) - driver.due) or not tape.below(3)):
+            doorman.grant(driver)
+        else:
+            turn(driver, spec, tape)
+    assert driver.ends == final_states(spec, driver.cuts)
+
+
+@given(jobs(), tapes(), st.sets(st.integers(0, 11), max_size=3))
+@thorough
+def test_a_task_that_is_cancelled_ends_and_so_does_the_execution(spec, tape, chosen):
+    tape = Tape(tape)
+    driver = Driver(job_of(spec))
+    doorman = Doorman(driver, tape)
+    driver.start()
+    to_cancel = [name for place, name in enumerate(spec.tasks) if place in chosen]
+    while not driver.machine.finished:
+        if to_cancel and not tape.below(4):
+            name = to_cancel.pop()
+            step = driver.cancel_task(name)
+            if name in driver.live:
+                assert CancelAttempt(name, driver.live[name]) in step.instructions
+            elif driver.record.tasks[name].state == "cancelled":
+                assert driver.record.tasks[name].reason == "unwanted"
+        elif doorman.asked and (not (driver.live or set(driver.waiting) - driver.due) or not tape.below(3)):
+            name, taken = doorman.grant(driver)
+            assert taken == (name in driver.live)
+        else:
+            turn(driver, spec, tape)
+    states = {str(task.state) for task in driver.record.tasks.values()}
+    expected = "failed" if "failed" in states else "cancelled" if "cancelled" in states else "successful"
+    assert driver.record.state == expected
+
+
+def two():
+    job = Job("job", max_active_tasks=1)
+    for name in "ab":
+        job.add(Task(name, work))
+    return Driver(job)
+
+
+def test_a_slot_that_comes_too_late_is_not_taken():
+    driver = two()
+    driver.machine._admit = lambda name, _definition: name == "b"
+    assert driver.start().instructions == [RunAttempt("b", 1)]
+    assert driver.report(SlotGranted("a")).instructions == []  # the one place of the execution is taken
+    driver.machine._admit = lambda _name, _definition: False
+    driver.succeed("b")
+    assert driver.cancel_task("a").instructions == []
+    assert driver.machine.finished
+    assert driver.report(SlotGranted("a")).events == []
+
+
+def test_nothing_starts_on_hold_though_its_slot_comes():
+    driver = two()
+    driver.machine._admit = lambda _name, _definition: False
+    driver.start()
+    driver.machine.hold()
+    assert driver.report(SlotGranted("a")).events == []
