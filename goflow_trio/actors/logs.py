@@ -1,21 +1,23 @@
-"""Python's logging inside a task becomes output of the task. One handler for the process, while an engine is open.
+"""Python's logging and printing inside a task become output of the task, as long as an engine is open in the process.
 
-Which attempt a record belongs to is a context variable, set by the task actor: it follows the work into trio tasks
-and into trio's worker threads. (A thread that the work starts by `threading` begins with an empty context, as all do.)
-Records from elsewhere are passed by.
+Which attempt a record or a line belongs to is a context variable, set by the task actor: it follows the work into trio
+tasks and into trio's worker threads. (A thread that the work starts by `threading` begins with an empty context, as
+all do.) What is logged or printed elsewhere passes by, unchanged.
 
-The handler sits at the root logger. Where nobody has configured logging, two things would change by that, and do not:
-warnings from outside tasks still go to stderr, and the root's level, which would hide `logging.info` from everybody, is
-INFO as long as this handler is the only one to see it.
+For logging there is one handler at the root logger. Where nobody has configured logging, two things would change by
+that, and do not: warnings from outside tasks still go to stderr, and the root's level, which would hide `logging.info`
+from everybody, is INFO as long as this handler is the only one to see it. For printing, `sys.stdout` and `sys.stderr`
+are wrapped. When the last engine closes, all is as it was.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final, TextIO
 
 from goflow_trio.actors.outputs import AttemptOutput
 
@@ -43,27 +45,70 @@ class _TaskHandler(logging.Handler):
             fallback.handle(record)
 
 
+class _Routed:
+    """Stands for `sys.stdout` or `sys.stderr`: what a task prints goes to its output, all else where it went before."""
+
+    def __init__(self, original: TextIO, stream: str) -> None:
+        self.original = original
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write to the task's output, or on."""
+        output = current_output.get()
+        if output is None or output.closed:
+            return self.original.write(text)
+        output.write(text, self._stream)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.original, name)
+
+
 _handler: Final = _TaskHandler()
 _users = 0
 _raised_level = False
+_routed: Final[dict[str, _Routed]] = {}
 
 
 @contextmanager
 def task_logging() -> Iterator[None]:
-    """Route records of tasks for the length of a block; engines in one process may overlap."""
-    global _users, _raised_level  # noqa: PLW0603  # there is one root logger
+    """Route what tasks log and print for the length of a block; engines in one process may overlap."""
+    global _users  # noqa: PLW0603  # there is one root logger, and one sys.stdout
     _users += 1
-    root = logging.getLogger()
     if _users == 1:
-        _raised_level = not root.handlers and root.level == logging.WARNING
-        if _raised_level:
-            root.setLevel(logging.INFO)
-        root.addHandler(_handler)
+        _begin()
     try:
         yield
     finally:
         _users -= 1
         if not _users:
-            root.removeHandler(_handler)
-            if _raised_level and root.level == logging.INFO:
-                root.setLevel(logging.WARNING)
+            _end()
+
+
+def _begin() -> None:
+    global _raised_level  # noqa: PLW0603
+    root = logging.getLogger()
+    _raised_level = not root.handlers and root.level == logging.WARNING
+    if _raised_level:
+        root.setLevel(logging.INFO)
+    root.addHandler(_handler)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is not None:  # under pythonw there is none
+            _routed[name] = _Routed(getattr(sys, name), name)
+            setattr(sys, name, _routed[name])
+
+
+def _end() -> None:
+    root = logging.getLogger()
+    root.removeHandler(_handler)
+    if _raised_level and root.level == logging.INFO:
+        root.setLevel(logging.WARNING)
+    for name, stream in _routed.items():
+        if getattr(sys, name) is stream:  # else somebody replaced it meanwhile, and knows what they do
+            setattr(sys, name, stream.original)
+    _routed.clear()

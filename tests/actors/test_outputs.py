@@ -335,27 +335,32 @@ async def test_pythons_logging_goes_to_the_task_that_logs_from_threads_too():
 def test_logging_is_as_it_was_after_the_engine_and_unconfigured_logging_behaves():
     """In a fresh process: pytest has handlers of its own at the root."""
     code = """
-import logging, trio
+import logging, sys, trio
+before = sys.stdout, sys.stderr
 from goflow_trio import Job, open_engine
 job = Job("j")
 @job.task
 async def t():
+    print("printed", 1, flush=True)
+    sys.stderr.writelines(["a\\n", "b\\n"])
     logging.info("info of a task")
     logging.warning("warning of a task")
 async def main():
     async with open_engine(jobs=[job]) as one, open_engine(jobs=[job]) as two:
         logging.warning("outside")
+        print("outside", sys.stdout.encoding == before[0].encoding)
         logging.info("hidden")
         execution = await two.submit("j")
         await execution.wait()
         print((await two.output(execution.id, "t")).data)
 trio.run(main)
-print(logging.root.handlers, logging.root.level)
+print(logging.root.handlers, logging.root.level, before == (sys.stdout, sys.stderr))
 """
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
-        repr(b"INFO root: info of a task\nWARNING root: warning of a task\n"),
-        "[] 30",
+        "outside True",
+        repr(b"printed 1\na\nb\nINFO root: info of a task\nWARNING root: warning of a task\n"),
+        "[] 30 True",
     ]
     assert done.stderr == "outside\n"
 
