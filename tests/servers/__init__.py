@@ -126,21 +126,25 @@ def postgres() -> Server:
         user = NOBODY
         os.chown(folder, user, user)
         if not is_open_to_all(programs):
-            programs = Path(shutil.copytree(programs, folder / "programs", symlinks=True))
+            programs = copy_of(programs, folder)
     data, password = folder / "data", folder / "password"
     password.write_text("s3cret")
     password.chmod(0o644)
     as_user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
-    subprocess.run(
+    made = subprocess.run(
         [
             *(str(programs / "bin" / "initdb"), "-D", str(data), "-U", "goflow", f"--pwfile={password}"),
             *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"),
         ],
-        check=True,
+        check=False,
         capture_output=True,
+        text=True,
         cwd=folder,
         **as_user,
     )
+    if made.returncode != 0:
+        shutil.rmtree(folder)
+        raise RuntimeError(f"initdb failed: {made.stderr}")
     port = free_port()
     url = f"postgresql://goflow:s3cret@127.0.0.1:{port}/postgres"
     settings = {
@@ -219,6 +223,16 @@ def wheel(package: str, variable: str) -> Path:
     if spec is None:
         raise Missing(f"{package} is not installed; pip install 'goflow-trio[test]', or set {variable}")
     return Path(spec.origin).parent
+
+
+def copy_of(programs: Path, folder: Path) -> Path:
+    """Copy PostgreSQL and the libraries that its wheel keeps beside it, found by their place, into a folder."""
+    package = programs.parent
+    copy = folder / package.name / programs.name
+    shutil.copytree(programs, copy, symlinks=True, ignore=shutil.ignore_patterns("include"))
+    for libraries in package.parent.glob(f"{package.name}.libs"):
+        shutil.copytree(libraries, folder / libraries.name)
+    return copy
 
 
 def new_folder() -> Path:
