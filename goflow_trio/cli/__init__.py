@@ -11,12 +11,15 @@ import sys
 import click
 
 import goflow_trio
+from goflow_trio.cli.benching import bench
+from goflow_trio.cli.completion import completion
 from goflow_trio.cli.forecasting import simulate
 from goflow_trio.cli.inspecting import check, upcoming
-from goflow_trio.cli.remote import cancel, executions, jobs, submit, toggle
+from goflow_trio.cli.remote import approve, cancel, executions, jobs, logs, retry, show, submit, toggle
 from goflow_trio.cli.running import run
 from goflow_trio.cli.serving import serve, token
 from goflow_trio.cli.storing import store
+from goflow_trio.cli.tailing import tail
 from goflow_trio.errors import DefinitionError, GoflowError, StoreError, UsageError
 
 _STORE_UNUSABLE = 69  # EX_UNAVAILABLE of sysexits.h
@@ -31,7 +34,10 @@ def cli() -> None:
     """
 
 
-for command in (serve, run, check, upcoming, simulate, jobs, executions, submit, toggle, cancel, token, store):
+_LOCAL = (serve, run, check, upcoming, simulate, store, bench, token, completion)
+_REMOTE = (jobs, executions, show, submit, retry, cancel, approve, toggle, logs, tail)
+
+for command in (*_LOCAL, *_REMOTE):
     command.context_settings["auto_envvar_prefix"] = "GOFLOW"  # GOFLOW_PORT, whichever command has --port
     cli.add_command(command)
 
@@ -39,7 +45,7 @@ for command in (serve, run, check, upcoming, simulate, jobs, executions, submit,
 def main() -> None:
     """Run the command line and exit."""
     try:
-        cli(standalone_mode=False)
+        cli(standalone_mode=False, prog_name="goflow-trio")
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.Abort:

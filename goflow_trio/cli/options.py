@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import wraps
 from typing import Any
 
 import click
@@ -14,9 +15,24 @@ from goflow_trio.errors import UsageError
 params_option = click.option(
     "--param", "params", multiple=True, metavar="NAME=VALUE", help="A parameter; the value is JSON, or else text."
 )
-url_option = click.option(
-    "--url", envvar="GOFLOW_URL", default="http://127.0.0.1:8181", show_default=True, help="The server to ask."
-)
+
+
+def server_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command `--url` and `--token`, and call it with both as `server`."""
+
+    @click.option("--url", default="http://127.0.0.1:8181", show_default=True, help="The server to ask.")
+    @click.option(
+        "--token",
+        metavar="TOKEN",
+        help="Its token; @FILE reads it from a file. Better GOFLOW_TOKEN: others may see a command line.",
+    )
+    @wraps(command)
+    def with_server(*args: Any, url: str, token: str | None, **options: Any) -> Any:
+        return command(*args, server=(url, token), **options)
+
+    return with_server
+
+
 takeover_option = click.option(
     "--takeover",
     is_flag=True,

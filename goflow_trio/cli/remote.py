@@ -1,116 +1,314 @@
-"""Commands that ask a running server: `jobs`, `executions`, `submit`, `toggle`, `cancel`."""
+"""Commands that ask a running server, each a few calls of the client."""
 
 from __future__ import annotations
 
-import json
 import sys
-import time
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
+import trio
 
-from goflow_trio.cli.options import json_option, params_option, read_params, url_option
-from goflow_trio.core.states import FINAL, State
-from goflow_trio.errors import GoflowError
+from goflow_trio.cli.options import json_option, params_option, read_params, server_options
+from goflow_trio.cli.printing import clock, print_json, print_lines, print_table, printable, styled, took
+from goflow_trio.core.states import State
+from goflow_trio.errors import UsageError
 
-_POLL_SECONDS = 0.2
-_TIMEOUT_SECONDS = 30
+if TYPE_CHECKING:
+    from goflow_trio.client import Client, Execution, ExecutionDetails, Job, Log
+
+CANCELLED = 130
 
 
-def _call(url: str, method: str, path: str, **options: Any) -> Any:
-    """Return the JSON a server answers with.
+def ask(server: tuple[str, str | None], work: Callable[[Client], Awaitable[Any]]) -> Any:
+    """Return what `work` returns, given a client.
 
     Raises:
-        GoflowError: it cannot be reached, or refuses.
+        GoflowError: the server cannot be reached, or refuses.
     """
-    import httpx2  # noqa: PLC0415  # 0.1 s that other commands need not pay
+    return trio.run(_ask, server, work)
 
+
+async def _ask(server: tuple[str, str | None], work: Callable[[Client], Awaitable[Any]]) -> Any:
+    from goflow_trio.client import open_client  # noqa: PLC0415  # 0.2 s that other commands need not pay
+
+    url, token = server
+    async with open_client(url, _read_token(token)) as client:
+        return await work(client)
+
+
+def _read_token(token: str | None) -> str | None:
+    """Return a token, out of a file if it is given as `@file`."""
+    if token is None or not token.startswith("@"):
+        return token or None
     try:
-        answer = httpx2.request(method, url.rstrip("/") + path, timeout=_TIMEOUT_SECONDS, **options)
-        body = answer.json()
-    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-        raise GoflowError(f"no server answers at {url} ({error}); start one with goflow-trio serve") from None
-    except ValueError:
-        raise GoflowError(f"{url} is no goflow server: {method} {path} answered {answer.status_code}") from None
-    if answer.is_success:
-        return body
-    detail = body.get("detail") if isinstance(body, dict) else None
-    raise GoflowError(detail or f"{method} {path} answered {answer.status_code}: not found")
-
-
-def _print(body: Any, lines: list[str], *, as_json: bool) -> None:
-    click.echo(json.dumps(body, ensure_ascii=False) if as_json else "\n".join(lines))
+        return Path(token[1:]).expanduser().read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token file {token[1:]} cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 @click.command()
-@url_option
+@server_options
 @json_option
-def jobs(url: str, as_json: bool) -> None:
+def jobs(server: tuple[str, str | None], as_json: bool) -> None:
     """List the jobs of a running server."""
-    body = _call(url, "GET", "/api/jobs")
-    details = [_call(url, "GET", f"/api/jobs/{quote(name, safe='')}") for name in body["jobs"]]
-    lines = [
-        f"{job['job']}  {len(job['tasks'])} tasks  {job['schedule'] or 'no schedule'}"
-        f"{'' if not job['schedule'] else '  on' if job['active'] else '  off'}"
-        for job in details
-    ]
-    _print(details, lines or ["no jobs"], as_json=as_json)
+    found = ask(server, _jobs)
+    if as_json:
+        print_json(found)
+        return
+    print_table([_job_row(job) for job in found], "no jobs")
+
+
+async def _jobs(client: Client) -> list[Job]:
+    return [await client.job(name) for name in await client.jobs()]
+
+
+def _job_row(job: Job) -> list[Any]:
+    tasks = f"{len(job.tasks)} task{'s' if len(job.tasks) != 1 else ''}"
+    return [job.name, tasks, job.schedule or "no schedule", "" if not job.schedule else "on" if job.active else "off"]
 
 
 @click.command()
-@click.option("--job", help="Only executions of this job.")
+@click.option("--job", envvar="GOFLOW_ONLY_JOB", allow_from_autoenv=False, help="Only executions of this job.")
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Only executions in this state.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="At most so many.")
-@url_option
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="At most so many.")
+@server_options
 @json_option
-def executions(job: str | None, state: str | None, limit: int, url: str, as_json: bool) -> None:
+def executions(job: str | None, state: str | None, limit: int, server: tuple[str, str | None], as_json: bool) -> None:
     """List executions, the newest first."""
-    query = {"limit": str(limit), "jobname": job or "", "state": state or ""}
-    body = _call(url, "GET", "/api/executions", params=query)
-    lines = [
-        f"{item['id']}  {item['job']}  {item['state']}  {item['submitted']}  {item['reason']}".rstrip()
-        for item in body["executions"]
+
+    async def work(client: Client) -> list[Execution]:
+        return [execution async for execution in client.executions(job, state=state, limit=limit)]
+
+    found = ask(server, work)
+    if as_json:
+        print_json({"executions": found})
+        return
+    rows = [
+        [one.id, one.job, styled(one.state), clock(one.submitted), took(one.started, one.finished), one.reason]
+        for one in found
     ]
-    _print(body, lines or ["no executions"], as_json=as_json)
+    print_table(rows, "no executions")
+
+
+@click.command()
+@click.argument("execution")
+@server_options
+@json_option
+def show(execution: str, server: tuple[str, str | None], as_json: bool) -> None:
+    """Show EXECUTION (an id): its tasks, their attempts, results and errors."""
+    record = ask(server, lambda client: client.execution(execution))
+    _print_record(record, as_json=as_json, with_tasks=True)
 
 
 @click.command()
 @click.argument("job")
 @params_option
-@click.option("--wait", is_flag=True, help="Wait for its end; exit with 1 unless it is successful.")
+@click.option("--wait", is_flag=True, help="Wait for its end, and exit as it ended.")
 @click.option("--idempotency-key", help="Submits with equal keys are one execution.")
-@url_option
+@server_options
 @json_option
-def submit(job: str, params: tuple[str, ...], wait: bool, idempotency_key: str | None, url: str, as_json: bool) -> None:
-    """Submit JOB and print the id of its execution."""
-    headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-    payload = {"params": read_params(params)}
-    body = _call(url, "POST", f"/api/jobs/{quote(job, safe='')}/submit", json=payload, headers=headers)
-    if not wait:
-        _print(body, [body["id"]], as_json=as_json)
-        return
-    while (record := _call(url, "GET", f"/api/executions/{body['id']}"))["state"] not in FINAL:
-        time.sleep(_POLL_SECONDS)
-    _print(record, [f"{record['id']}  {record['state']}  {record['reason']}".rstrip()], as_json=as_json)
-    sys.exit(0 if record["state"] == State.SUCCESSFUL else 1)
+def submit(
+    job: str,
+    params: tuple[str, ...],
+    wait: bool,
+    idempotency_key: str | None,
+    server: tuple[str, str | None],
+    as_json: bool,
+) -> None:
+    """Submit JOB and print the id of its execution.
+
+    With --wait it exits with 0 if that was successful, 1 if it failed, 130 if it was cancelled.
+    """
+    given = read_params(params)
+    submitted = ask(server, lambda client: client.submit(job, given, idempotency_key=idempotency_key))
+    if wait:
+        _wait(server, submitted.id, as_json=as_json)
+    elif as_json:
+        print_json(submitted)
+    else:
+        print_lines([submitted.id])
 
 
 @click.command()
 @click.argument("job")
-@url_option
+@click.option("--on/--off", "active", default=None, help="Which way; the other one by default.")
+@server_options
 @json_option
-def toggle(job: str, url: str, as_json: bool) -> None:
+def toggle(job: str, active: bool | None, server: tuple[str, str | None], as_json: bool) -> None:
     """Switch the schedule of JOB on or off."""
-    body = _call(url, "POST", f"/api/jobs/{quote(job, safe='')}/toggle")
-    _print(body, [f"{job} is {'on' if body['active'] else 'off'}"], as_json=as_json)
+
+    async def work(client: Client) -> bool:
+        if active is None:
+            return await client.toggle(job)
+        return (await (client.resume(job) if active else client.pause(job))).active
+
+    is_on = ask(server, work)
+    if as_json:
+        print_json({"job": job, "active": is_on})
+    else:
+        print_lines([f"{job} is {'on' if is_on else 'off'}"])
 
 
 @click.command()
 @click.argument("execution")
-@url_option
+@server_options
 @json_option
-def cancel(execution: str, url: str, as_json: bool) -> None:
+def cancel(execution: str, server: tuple[str, str | None], as_json: bool) -> None:
     """Cancel EXECUTION (an id) and wait until nothing of it is left running."""
-    body = _call(url, "POST", f"/api/executions/{quote(execution, safe='')}/cancel")
-    _print(body, [f"ended {body['tasks']} tasks in {body['seconds']:.3f} s"], as_json=as_json)
+    receipt = ask(server, lambda client: client.cancel(execution))
+    if as_json:
+        print_json(receipt)
+    else:
+        print_lines([f"ended {receipt.tasks} tasks in {receipt.seconds:.3f} s"])
+
+
+@click.command()
+@click.argument("execution")
+@click.option(
+    "--from",
+    "start",
+    type=click.Choice(["failed", "start"]),
+    default="failed",
+    show_default=True,
+    help="What failed and what comes after it, or everything.",
+)
+@click.option("--task", envvar="GOFLOW_ONLY_TASK", allow_from_autoenv=False, help="This task instead.")
+@click.option("--reason", default="", help="Why; kept in the record.")
+@click.option("--wait", is_flag=True, help="Wait for its end, and exit as it ended.")
+@server_options
+@json_option
+def retry(
+    execution: str,
+    start: Literal["failed", "start"],
+    task: str | None,
+    reason: str,
+    wait: bool,
+    server: tuple[str, str | None],
+    as_json: bool,
+) -> None:
+    """Run EXECUTION (an id), which is over, once more. What does not run again keeps its result."""
+    again = ask(server, lambda client: client.retry(execution, start=start, task=task, reason=reason))
+    if wait:
+        _wait(server, again.id, as_json=as_json)
+    elif as_json:
+        print_json(again)
+    else:
+        print_lines([f"{again.id} is {again.state}"])
+
+
+@click.command()
+@click.argument("execution")
+@click.argument("task")
+@click.option("--reject", is_flag=True, help="No, instead of yes.")
+@click.option("--comment", default="", help="Kept with the answer.")
+@server_options
+@json_option
+def approve(
+    execution: str, task: str, reject: bool, comment: str, server: tuple[str, str | None], as_json: bool
+) -> None:
+    """Answer what TASK of EXECUTION (an id) asks."""
+    given = ask(server, lambda client: client.approve(execution, task, approved=not reject, comment=comment))
+    if as_json:
+        print_json(given)
+    else:
+        print_lines([f"{task} is {'approved' if given.approved else 'rejected'}"])
+
+
+@click.command()
+@click.argument("execution")
+@click.argument("task", required=False)
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    envvar="GOFLOW_ONLY_ATTEMPT",
+    allow_from_autoenv=False,
+    help="Which attempt; the last by default.",
+)
+@click.option("--tail", type=click.IntRange(0), metavar="BYTES", help="Only the last so many bytes.")
+@click.option("--follow", "-f", is_flag=True, help="Go on while it prints; needs a TASK.")
+@server_options
+@json_option
+def logs(
+    execution: str,
+    task: str | None,
+    attempt: int | None,
+    tail: int | None,
+    follow: bool,
+    server: tuple[str, str | None],
+    as_json: bool,
+) -> None:
+    """Print what TASK of EXECUTION (an id) printed; without a TASK, what all of them did, the name before each line.
+
+    To a file or another program the text goes as it is; on a terminal, control characters are replaced.
+    """
+    if follow and (task is None or tail is not None):
+        raise UsageError("--follow needs a TASK and no --tail; all tasks: goflow-trio tail --follow EXECUTION")
+    ask(server, partial(_logs, execution, task, attempt, tail, follow, as_json))
+
+
+async def _logs(
+    execution: str,
+    task: str | None,
+    attempt: int | None,
+    tail: int | None,
+    follow: bool,
+    as_json: bool,
+    client: Client,
+) -> None:
+    if follow and task is not None:
+        async for part in client.follow_log(execution, task, attempt=attempt):
+            _print_log(part, "", task, as_json=as_json)
+        return
+    names = (
+        [task] if task is not None else [one.name for one in (await client.execution(execution)).tasks if one.attempt]
+    )
+    for name in names:
+        part = await client.log(execution, name, attempt=attempt, tail=tail)
+        _print_log(part, "" if task is not None else f"{name} | ", name, as_json=as_json)
+
+
+def _print_log(part: Log, prefix: str, task: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"task": task, "log": part})
+        return
+    text = part.text
+    if sys.stdout.isatty():
+        text = "\n".join(map(printable, text.split("\n")))
+    if part.truncated and part.offset == 0 and len(part.kept) > 1:
+        cut = part.kept[1][0] - part.kept[0][1]
+        click.echo(f"goflow-trio: {cut} bytes in the middle of what {printable(task)} printed are not kept", err=True)
+    if prefix:
+        text = "".join(prefix + line + "\n" for line in text.splitlines())
+    click.echo(text, nl=False, color=True)  # as it is: click would take colours out of what goes to a file
+
+
+def _wait(server: tuple[str, str | None], execution: str, *, as_json: bool) -> None:
+    record = ask(server, lambda client: client.wait(execution))
+    _print_record(record, as_json=as_json)
+    sys.exit(exit_code(record.state))
+
+
+def exit_code(state: str) -> int:
+    """Return the exit code that stands for how an execution ended."""
+    return {State.SUCCESSFUL: 0, State.CANCELLED: CANCELLED}.get(State(state), 1)
+
+
+def _print_record(record: ExecutionDetails, *, as_json: bool, with_tasks: bool = False) -> None:
+    if as_json:
+        print_json(record)
+        return
+    print_table([[record.id, record.job, styled(record.state), record.reason]], "")
+    failed = [task for task in record.tasks if task.error is not None and task.state == State.FAILED]
+    if with_tasks:
+        rows: list[list[Any]] = [
+            ["", task.name, styled(task.state), f"attempt {task.attempt}" if task.attempt else "", task.reason]
+            for task in record.tasks
+        ]
+        print_table(rows, "")
+    for task in failed:
+        assert task.error is not None
+        text = f"{task.name}: {task.error.type}: {task.error.message}"
+        print_lines(text.splitlines() if not with_tasks else [*text.splitlines(), *task.error.traceback.splitlines()])

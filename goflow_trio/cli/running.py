@@ -27,6 +27,7 @@ from goflow_trio.cli.options import (
     read_pools,
     takeover_option,
 )
+from goflow_trio.cli.printing import LOOKS, printable
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.core.messages import Event
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
@@ -34,15 +35,6 @@ from goflow_trio.core.states import State
 from goflow_trio.errors import UsageError
 from goflow_trio.jobs.job import Job
 
-LOOKS = {
-    State.NOTSTARTED: ("◷", "dim"),
-    State.RUNNING: ("◔", "blue"),
-    State.UPFORRETRY: ("↻", "yellow"),
-    State.SKIPPED: ("»", "magenta"),
-    State.FAILED: ("✕", "bold red"),
-    State.SUCCESSFUL: ("✓", "green"),
-    State.CANCELLED: ("⊘", "bold"),
-}
 _FRAME_SECONDS = 1 / 12
 _INTERRUPTED = 130
 
@@ -127,18 +119,13 @@ def _lines(event: Event) -> list[str]:
         return [f"{clock} {event.job}  {event.type.removeprefix('execution.')}"]
     details = event.payload()
     if event.type == "task.output":
-        return [f"{clock} {event.task} | {_printable(line)}" for line in details["text"].splitlines()]
+        return [f"{clock} {event.task} | {printable(line)}" for line in details["text"].splitlines()]
     said = event.type.removeprefix("task.").replace("_", " ")
     if details.get("error") is not None:
-        said += f": {details['error'].type}: {_printable(details['error'].message)}"
+        said += f": {details['error'].type}: {printable(details['error'].message)}"
     elif details.get("reason"):
         said += f": {details['reason']}"
     return [f"{clock} {event.task}  {said}"]
-
-
-def _printable(text: str) -> str:
-    """Return text without what a terminal would obey."""
-    return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
 
 
 async def _show_table(console: Console, execution: Execution, events: Subscription) -> None:
@@ -170,7 +157,7 @@ def _table(record: ExecutionRecord) -> Table:
             Text(task.state, style),
             str(task.attempt or ""),
             _seconds(task, now),
-            Text(_printable(note)[:80], "dim"),
+            Text(printable(note)[:80], "dim"),
         )
     return table
 
@@ -185,6 +172,6 @@ def _show_end(console: Console, record: ExecutionRecord) -> None:
     for task in record.tasks.values():
         if task.state is State.FAILED and task.error is not None:
             text = f"{task.name}: {task.error.type}: {task.error.message}"
-            console.print("\n".join(map(_printable, text.splitlines())), markup=False, highlight=False, soft_wrap=True)
+            console.print("\n".join(map(printable, text.splitlines())), markup=False, highlight=False, soft_wrap=True)
     took = (record.finished - record.submitted).total_seconds() if record.finished else 0.0
     console.print(f"{record.job} {record.state} after {took:.1f} s", markup=False, highlight=False)
