@@ -7,10 +7,8 @@ to try again is the machine's question.
 
 from __future__ import annotations
 
-import threading
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
@@ -176,34 +174,3 @@ def _from_the_work_on(trace: TracebackType | None) -> TracebackType | None:
 def _clean(text: str) -> str:
     """Return text that every encoder takes: lone surrogates are replaced."""
     return text.encode("utf-8", "replace").decode()
-
-
-@frozen
-class Outlets:
-    """What an operator may tell the world while it works, from the trio thread or any other.
-
-    Args:
-        output: takes text and bytes.
-        publish: takes the type's name and the payload of what is only told live; only called in the trio thread.
-        token: leads back to the trio thread.
-        home: identifies the trio thread.
-    """
-
-    output: AttemptOutput
-    publish: Callable[[str, Mapping[str, Any]], None]
-    token: trio.lowlevel.TrioToken
-    home: int
-
-    def log(self, text: str) -> None:
-        """Write lines of text."""
-        text = str(text)
-        self.output.write(text if text.endswith("\n") else text + "\n", "log")
-
-    def progress(self, done: float, total: float | None) -> None:
-        """Hand out how far the work is."""
-        payload = {"done": done, "total": total}
-        if threading.get_ident() == self.home:
-            self.publish("task.progress", payload)
-        else:
-            with suppress(trio.RunFinishedError):  # an abandoned thread that outlived the engine has nobody to tell
-                self.token.run_sync_soon(self.publish, "task.progress", payload)

@@ -16,6 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from datetime import datetime
 
 import trio
 
@@ -24,7 +25,7 @@ from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.store import Store
 from goflow_trio.core import limits
-from goflow_trio.core.messages import TaskOutput
+from goflow_trio.core.messages import Event, TaskOutput, TaskProgress
 from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, locate, milliseconds
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UnknownTask, UsageError
@@ -68,6 +69,7 @@ class AttemptOutput:
         "key",
         "lock",
         "noted",
+        "progress",
     )
 
     def __init__(self, outputs: Outputs, job: str, key: Key) -> None:
@@ -79,6 +81,7 @@ class AttemptOutput:
         self.closed = False
         self.noted = False
         self.announced = 0
+        self.progress: tuple[float, float | None] | None = None  # the last that was told, and not announced yet
         self._tail_at = 0.0
         self._masks: dict[int, StreamMask] = {}  # by stream, once there is a secret
 
@@ -100,6 +103,17 @@ class AttemptOutput:
                 data = self._masks.setdefault(place, StreamMask()).feed(data)
             self._keep(data, place, at)
         self._outputs.note(self)
+
+    def log(self, text: str) -> None:
+        """Take lines of text."""
+        text = str(text)
+        self.write(text if text.endswith("\n") else text + "\n", "log")
+
+    def report_progress(self, done: float, total: float | None) -> None:
+        """Take how far the work is; of many reports, the last is told."""
+        if not self.closed:
+            self.progress = (done, total)
+            self._outputs.note(self)
 
     def _keep(self, data: bytes, place: int, at: int) -> None:
         if data:
@@ -158,6 +172,18 @@ class Outputs:
         output = self._open[key] = AttemptOutput(self, job, key)
         return output
 
+    async def take_up(self, output: AttemptOutput) -> None:
+        """Go on after what an attempt printed before a restart: one that only waits is the same attempt still."""
+        try:
+            blocks = list(_decoded(await self._store.backend.scan(keys.output(*output.key))))
+        except StoreError:
+            logger.warning("task %s: what it printed before cannot be read, and is written over", output.key[1])
+            return
+        with output.lock:
+            if blocks and output.kept is None:
+                output.kept = KeptOutput(blocks)
+                output.announced = output.kept.total
+
     def moment(self) -> int:
         """Return the wall clock in milliseconds; for a thread on a virtual clock, the last that was asked for."""
         if threading.get_ident() == self._home:
@@ -185,10 +211,10 @@ class Outputs:
 
     def closed(self, output: AttemptOutput) -> None:
         """Announce the last words of an attempt."""
+        self._announce(output)
         if output.kept is None:
             self._open.pop(output.key, None)
         else:
-            self._announce(output)
             self._unkept[output] = None
             self._keep_bell.set()
 
@@ -214,8 +240,18 @@ class Outputs:
 
     def _announce(self, output: AttemptOutput) -> None:
         """Publish what came since the last time, at most so much of it; an event's offset tells what is left out."""
-        events = []
+        progress, output.progress = output.progress, None
+        if progress is None and output.kept is None:
+            return
         now = self._environment.now()
+        execution, task, attempt = output.key
+        events: list[Event] = list(self._new_output(output, now))
+        if progress is not None:
+            done, total = progress
+            events.append(TaskProgress(now, output.job, execution, task=task, attempt=attempt, done=done, total=total))
+        self._store.feed.publish(events)
+
+    def _new_output(self, output: AttemptOutput, now: datetime) -> Iterator[TaskOutput]:
         execution, task, attempt = output.key
         with output.lock:
             kept = output.kept
@@ -230,20 +266,17 @@ class Outputs:
                 output.announced = piece.offset + whole
                 if whole:
                     text = data[:whole].decode("utf-8", "replace")
-                    events.append(
-                        TaskOutput(
-                            now,
-                            output.job,
-                            execution,
-                            task=task,
-                            attempt=attempt,
-                            text=text,
-                            stream=piece.stream,
-                            offset=piece.offset,
-                            size=whole,
-                        )
+                    yield TaskOutput(
+                        now,
+                        output.job,
+                        execution,
+                        task=task,
+                        attempt=attempt,
+                        text=text,
+                        stream=piece.stream,
+                        offset=piece.offset,
+                        size=whole,
                     )
-        self._store.feed.publish(events)
 
     async def _keep_all(self) -> None:
         while True:
@@ -414,7 +447,7 @@ def _decoded(rows: Iterable[tuple[str, bytes]]) -> Iterator[Block]:
         except CodecError as error:
             logger.warning("a part of a task's output is lost: %s", error)
             continue
-        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), stored=True)
+        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), stored=True, sealed=True)
 
 
 def _bytes(blocks: list[Block], begin: int, end: int) -> bytes:

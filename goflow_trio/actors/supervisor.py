@@ -8,7 +8,6 @@ nursery, so that nothing waits for anything it does not depend on. When the nurs
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from typing import Any
 import trio
 from attrs import define, field, frozen
 
-from goflow_trio.actors.attempt import Assignment, Outlets, run_attempt
+from goflow_trio.actors.attempt import Assignment, run_attempt
 from goflow_trio.actors.children import Parent
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.gate import Account
@@ -30,7 +29,6 @@ from goflow_trio.actors.watchdog import Watchdog
 from goflow_trio.core import limits
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
-    EVENT_TYPES,
     CancelAttempt,
     DeadlineReached,
     Report,
@@ -151,8 +149,6 @@ class Supervisor:
         self._sent = self._received = self._taken = 0
         self._first = Step()
         self._admitted = self._restored = False
-        self._home = threading.get_ident()
-        self._token = trio.lowlevel.current_trio_token()
 
     @property
     def record(self) -> ExecutionRecord:
@@ -322,7 +318,6 @@ class Supervisor:
         record = self.record
         used = UsedResources(name)
         output = self._world.outputs.open(record.job, record.id, name, attempt)
-        outlets = Outlets(output, _Publisher(self, name, attempt), self._token, self._home)
         context = TaskContext(
             job=record.job,
             execution_id=record.id,
@@ -337,9 +332,9 @@ class Supervisor:
             resources=MappingProxyType(used),
             item=place.item,
             index=place.index,
-            log=outlets.log,
+            log=output.log,
             write_output=output.write,
-            report_progress=outlets.progress,
+            report_progress=output.report_progress,
         )
         work = self._world.prepared(task)
         call = work.items if expands and work.items is not None else work.operator
@@ -358,7 +353,8 @@ class Supervisor:
             expands,
             self._opener(task.name, context, used, nursery),
         )
-        nursery.start_soon(self._run_attempt, assignment, name=f"task {name}")
+        goes_on = self._restored and order.waits
+        nursery.start_soon(self._run_attempt, assignment, goes_on, name=f"task {name}")
 
     def _opener(
         self, task: str, context: TaskContext, used: UsedResources, nursery: trio.Nursery
@@ -375,7 +371,9 @@ class Supervisor:
 
         return open_resources
 
-    async def _run_attempt(self, assignment: Assignment) -> None:
+    async def _run_attempt(self, assignment: Assignment, goes_on: bool) -> None:
+        if goes_on:
+            await self._world.outputs.take_up(assignment.output)
         with self.account.holding(assignment.context.task):
             await run_attempt(assignment, self.send, self._results.__setitem__)
 
@@ -452,30 +450,6 @@ class Supervisor:
                 raise
             except BaseException:  # as with any work of the user's
                 logger.warning("execution %s of job %s: its %s hook failed", record.id, record.job, kind, exc_info=True)
-
-
-class _Publisher:
-    """Turns what one attempt tells into live events."""
-
-    __slots__ = ("_attempt", "_supervisor", "_task")
-
-    def __init__(self, supervisor: Supervisor, task: str, attempt: int) -> None:
-        self._supervisor = supervisor
-        self._task = task
-        self._attempt = attempt
-
-    def __call__(self, kind: str, payload: Mapping[str, Any]) -> None:
-        world = self._supervisor._world  # one actor in two pieces
-        machine = self._supervisor.machine
-        event = EVENT_TYPES[kind](
-            world.environment.now(),
-            machine.plan.job,
-            machine.execution,
-            task=self._task,
-            attempt=self._attempt,
-            **payload,
-        )
-        world.store.feed.publish((event,))
 
 
 def _joined(first: Step, second: Step) -> Step:

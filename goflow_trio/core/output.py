@@ -94,6 +94,7 @@ class Block:
         size: how many bytes those are.
         dirty: whether the store does not have it as it is now.
         stored: whether the store has some of it.
+        sealed: whether it was read from there, and nothing more goes in.
     """
 
     number: int
@@ -103,6 +104,7 @@ class Block:
     size: int = field(default=0)
     dirty: bool = False
     stored: bool = False
+    sealed: bool = False
 
     @property
     def end(self) -> int:
@@ -112,7 +114,7 @@ class Block:
     @property
     def is_full(self) -> bool:
         """Whether nothing more goes in."""
-        return self.size >= limits.OUTPUT_BLOCK_BYTES or len(self.marks) >= limits.OUTPUT_BLOCK_PIECES
+        return self.sealed or self.size >= limits.OUTPUT_BLOCK_BYTES or len(self.marks) >= limits.OUTPUT_BLOCK_PIECES
 
     def append(self, data: memoryview, stream: int, at: int) -> int:
         """Take as many of the next bytes as fit; return how many."""
@@ -150,7 +152,7 @@ class KeptOutput:
         self.dropped: list[int] = []
         """Numbers of blocks that the store has and that are not kept any more."""
         self._tail_bytes = 0
-        self._next_number = 0
+        self._next_number = self.head[-1].number + 1 if self.head else 0
 
     @property
     def blocks(self) -> Iterator[Block]:

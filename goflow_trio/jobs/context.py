@@ -91,5 +91,8 @@ class TaskContext:
             self.log(text.removesuffix("\n"))
 
     def progress(self, done: float, total: float | None = None) -> None:
-        """Tell how far the work is: `context.progress(3, 10)`. Safe to call from a worker thread."""
+        """Tell how far the work is: `context.progress(3, 10)`. Safe to call from a worker thread.
+
+        Call it as often as you like: of many reports, the last is passed on, a few times a second.
+        """
         self._report_progress(done, total)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 import trio
 
-from goflow_trio import Command, ConstantDelay, Job, Task, UsageError, open_engine
+from goflow_trio import Command, ConstantDelay, Job, Task, UsageError, WaitFor, open_engine
 from goflow_trio.actors import outputs
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.core import limits
@@ -386,3 +386,46 @@ async def test_a_thread_that_floods_is_bounded_and_one_that_is_abandoned_is_not_
     assert record.tasks["t"].reason == "abandoned"
     assert end.total == 4_000_000 + len(last)
     assert (last + b"9").startswith(end.data[-len(last) :])
+
+
+async def test_a_wait_that_goes_on_after_a_restart_goes_on_with_its_output(autojump_clock):
+    store = KeptMemory()
+    begun = []
+
+    async def is_there(context):
+        begun.append(1)
+        context.log(f"asked {len(begun)}")
+        return len(begun) > 4
+
+    job = job_of(WaitFor(is_there, every=10))
+    async with open_engine(store, [job], environment=world()) as engine:
+        execution = await engine.submit("job")
+        await trio.sleep(15)
+    async with open_engine(store, [job], environment=world()) as engine:
+        await engine.execution(execution.id).wait()
+        whole = await engine.output(execution.id, "t")
+        assert whole.data == b"".join(b"asked %d\n" % number for number in range(1, 6))
+        assert whole.attempt == 1
+    async with open_engine(store, [job], environment=world()) as engine:
+        assert (await engine.output(execution.id, "t")).data == whole.data
+
+
+async def test_of_many_reports_of_progress_the_last_is_told(autojump_clock):
+    async def work(context):
+        for number in range(10_000):
+            context.progress(number, 10_000)
+            if not number % 1000:
+                await trio.sleep(0.01)
+        context.progress(10_000, 10_000)
+
+    told = []
+    async with open_engine(jobs=[job_of(work)], environment=world()) as engine, engine.subscribe() as feed:
+        await engine.submit("job")
+        async for event in feed:
+            if event.type == "task.progress":
+                told.append(event.done)
+            if event.type == "execution.finished":
+                break
+    assert told == sorted(told)
+    assert told[-1] == 10_000
+    assert len(told) <= 5
