@@ -18,13 +18,23 @@ def test_each_public_name_exists_and_is_documented(name):
 def test_public_names_are_sorted_and_complete():
     assert goflow_trio.__all__ == sorted(goflow_trio.__all__)
     for name in [
+        "Approve",
+        "Branch",
         "Command",
         "ConstantDelay",
         "ExponentialBackoff",
+        "Function",
         "Get",
         "Goflow",
         "Job",
+        "Noop",
         "Post",
+        "Request",
+        "RunJob",
+        "Secret",
+        "Skip",
+        "Sleep",
+        "WaitFor",
         "Task",
         "TaskContext",
         "TriggerRule",

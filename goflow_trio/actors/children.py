@@ -125,6 +125,19 @@ def force(engine: Engine, child: str) -> None:
         known.send(CancelRequested("its parent was ended by force", force=True))
 
 
+def needed_by(job: Job, jobs: Iterable[Job]) -> list[Job]:
+    """Return a job, and those of `jobs` that it runs by name, or that these run."""
+    by_name = {one.name: one for one in jobs}
+    needed = {job.name: job}
+    to_look_at = [job]
+    while to_look_at:
+        for task in to_look_at.pop():
+            if isinstance(task.operator, RunJob) and task.operator.name in by_name.keys() - needed.keys():
+                needed[task.operator.name] = by_name[task.operator.name]
+                to_look_at.append(by_name[task.operator.name])
+    return list(needed.values())
+
+
 def with_children(jobs: Iterable[Job]) -> dict[str, Job]:
     """Return jobs by name, and with them those that their `RunJob` tasks hold.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from goflow_trio.actors.children import with_children
 from goflow_trio.cli.forecasting import compare, read_instant, shown, stamp
 from goflow_trio.cli.options import json_option
 from goflow_trio.cli.target import load_jobs
@@ -35,6 +36,7 @@ def check(targets: tuple[str, ...], diff: bool, as_json: bool) -> None:
             compare(targets[0], targets[1], as_json=as_json)
             return
         jobs = load_jobs(targets)
+        with_children(jobs)
     except DefinitionError as error:
         click.echo(f"goflow-trio: {error}", err=True)
         sys.exit(1)

@@ -17,6 +17,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from goflow_trio.actors.children import needed_by
 from goflow_trio.actors.engine import Engine, Execution, open_engine
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.cli.options import (
@@ -63,7 +64,7 @@ def run(
     jobs = load_jobs([target])
     job = _choose(jobs, job_name)
     engine = open_engine(
-        store, jobs=[job], max_active_tasks=max_active_tasks, pools=read_pools(pools), takeover=takeover
+        store, jobs=needed_by(job, jobs), max_active_tasks=max_active_tasks, pools=read_pools(pools), takeover=takeover
     )
     sys.exit(trio.run(_run, engine, job, read_params(params)))
 

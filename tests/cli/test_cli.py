@@ -154,3 +154,19 @@ def test_a_server_its_clients_and_its_end(folder):
 
 def test_the_version(folder):
     assert "0.1.0" in goflow(folder, "--version").stdout
+
+
+def test_a_job_finds_the_jobs_of_its_target_that_it_runs(folder):
+    (folder / "family.py").write_text(
+        "from goflow_trio import Job, Noop, RunJob, Task\n"
+        "child, parent = Job('child'), Job('parent')\n"
+        "child.add(Task('one', Noop()))\n"
+        "parent.add(Task('run', RunJob('child')))\n"
+    )
+    done = goflow(folder, "run", "family.py", "--job", "parent")
+    assert (done.returncode, "waiting for job 'child'" in done.stdout) == (0, True)
+    assert goflow(folder, "check", "family.py").returncode == 0
+    (folder / "orphan.py").write_text((folder / "family.py").read_text().replace("RunJob('child')", "RunJob('chidl')"))
+    done = goflow(folder, "check", "orphan.py")
+    assert done.returncode == 1
+    assert "task 'run' runs job 'chidl', which is not registered; add it" in done.stderr
