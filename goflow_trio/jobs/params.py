@@ -44,6 +44,8 @@ class TypedParams(Mapping[str, Any]):
         return getattr(self._instance, self._names[name])
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # copy and pickle ask for these before there is an instance
+            raise AttributeError(name)
         return getattr(self._instance, name)
 
     def __iter__(self) -> Iterator[str]:

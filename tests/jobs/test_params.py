@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from datetime import datetime
 from enum import Enum
 from typing import Annotated
@@ -68,6 +70,9 @@ def test_what_is_given_is_checked_completed_and_plain():
     assert dict(view)["size"] is Size.LARGE
     assert len(view) == 6
     assert "Params(rows=3" in repr(view)
+    assert dict(pickle.loads(pickle.dumps(view))) == dict(copy.deepcopy(view)) == dict(view)
+    with pytest.raises(AttributeError, match="rwos"):
+        _ = view.rwos
 
 
 @pytest.mark.parametrize(("text", "value"), [("3", 3), (" 3", None), ("x", None), ("1e3", 1000)])
