@@ -38,8 +38,8 @@ def workload(calls: list[str]) -> Job:
         return work
 
     top = task("top", idempotent=True)
-    left = task("left", upstream=top, retries=2, retry_delay=ConstantDelay(1))
-    flaky = task("flaky", upstream=top, retries=2, retry_delay=ConstantDelay(1))
+    left = task("left", upstream=top, retries=6, retry_delay=ConstantDelay(1))
+    flaky = task("flaky", upstream=top, retries=6, retry_delay=ConstantDelay(1))
     task("bottom", upstream=[left, flaky], idempotent=True)
     return job
 
