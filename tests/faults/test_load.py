@@ -11,7 +11,7 @@ from tests import servers
 from tests.faults.load import is_clean, kill_again_and_again, restart_postgres
 
 
-@pytest.mark.parametrize("times", [3, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [2, pytest.param(100, marks=pytest.mark.slow)])
 def test_sigkill_at_random_moments_on_sqlite(tmp_path, times):
     figures = kill_again_and_again(f"sqlite:///{tmp_path}/load.db", servers.free_port(), times, seed=1)
     assert is_clean(figures), figures
@@ -29,7 +29,7 @@ def own_postgres():
     server.close()
 
 
-@pytest.mark.parametrize("times", [2, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("times", [1, pytest.param(100, marks=pytest.mark.slow)])
 def test_sigkill_at_random_moments_on_postgres(own_postgres, times):
     figures = kill_again_and_again(own_postgres.url, servers.free_port(), times, seed=2)
     assert is_clean(figures), figures
