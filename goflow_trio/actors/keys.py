@@ -23,6 +23,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
+from goflow_trio.errors import CodecError
+
 META: Final = "meta"
 COPYING: Final = "copying"
 CHECKPOINTS: Final = "checkpoint/"
@@ -65,7 +67,7 @@ def segment(epoch_number: int, first: int) -> str:
 
 def segment_first(key: str) -> int:
     """Return the position of the first event of the segment under this key."""
-    return int(key.rpartition("/")[2])
+    return _number(key, -1)
 
 
 def checkpoint(epoch_number: int, seq: int) -> str:
@@ -80,7 +82,19 @@ def live(epoch_number: int, execution_id: str, version: int) -> str:
 
 def number_of(key: str) -> int:
     """Return the epoch in a key: of `epoch/<n>`, or of what lies under one."""
-    return int(key.split("/")[1])
+    return _number(key, 1)
+
+
+def _number(key: str, place: int) -> int:
+    """Return the number that is one part of a key.
+
+    Raises:
+        CodecError: there is none: this is no key of ours, or a damaged one.
+    """
+    parts = key.split("/")
+    if len(parts) < 2 or not parts[place].isdecimal():  # noqa: PLR2004
+        raise CodecError(f"{key}: this is no key of goflow-trio's, or it was changed")
+    return int(parts[place])
 
 
 def execution(execution_id: str) -> str:

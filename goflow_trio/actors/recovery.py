@@ -19,7 +19,7 @@ from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.actors.damage import Damage
 from goflow_trio.actors.environment import Environment
-from goflow_trio.actors.lease import Holder, Lease, is_dead, read_lease, this_engine
+from goflow_trio.actors.lease import Holder, Lease, hold, is_dead, let_go, read_lease, this_engine
 from goflow_trio.actors.ledger import Ledger, ScheduleState
 from goflow_trio.actors.patience import timed
 from goflow_trio.actors.segments import decode_segments, fence, is_fence, next_position
@@ -99,12 +99,21 @@ async def recover(backend: Backend, environment: Environment, *, takeover: bool 
     segment = await _fence_off(backend, last, ledger, damage, holder) if last else ""
     firsts[last + 1] = ledger.seq + 1
     lease = Lease(ledger.seq + 1, holder, environment.now())
-    key = keys.epoch(last + 1)
+    hold(holder.token)
+    try:
+        await _claim(backend, keys.epoch(last + 1), lease)
+    except BaseException:
+        let_go(holder.token)
+        raise
+    return Recovered(ledger, damage, last + 1, lease, firsts, segment)
+
+
+async def _claim(backend: Backend, key: str, lease: Lease) -> None:
+    """Put the record of a new epoch, unless another engine has."""
     if not await timed(backend.put_if_absent, key, lease.encode()):
         winner = await timed(backend.get, key)
-        if winner != lease.encode():
+        if winner != lease.encode():  # else it is our own, from a try whose outcome was unknown
             raise _in_use(read_lease(winner or b"", key).holder, "it opened it at the same moment")
-    return Recovered(ledger, damage, last + 1, lease, firsts, segment)
 
 
 async def _check_meta(backend: Backend, environment: Environment, damage: Damage) -> None:
@@ -134,9 +143,9 @@ async def read_epochs(backend: Backend, damage: Damage) -> tuple[dict[int, Lease
     leases: dict[int, Lease] = {}
     firsts: dict[int, int] = {}
     for key, data in await scan_all(backend, keys.EPOCHS):
-        number = keys.number_of(key)
-        firsts[number] = 0  # not known: its own first segment tells a reader of the log
         try:
+            number = keys.number_of(key)
+            firsts[number] = 0  # not known: its own first segment tells a reader of the log
             leases[number] = read_lease(data, key)
             firsts[number] = leases[number].first
         except StoreIncompatible:

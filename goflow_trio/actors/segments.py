@@ -43,10 +43,10 @@ def decode_segments(segments: Iterable[tuple[str, bytes]], damage: Damage, after
     """
     expected = after + 1 if after else 0
     for key, data in segments:
-        first = keys.segment_first(key)
-        if expected and first > expected:
-            damage.note(key + "?", f"events {expected} to {first - 1} are missing from the log, before {key}")
         try:
+            first = keys.segment_first(key)
+            if expected and first > expected:
+                damage.note(key + "?", f"events {expected} to {first - 1} are missing from the log, before {key}")
             events = [] if is_fence(data) else codec.decode_segment(data, first)
         except StoreIncompatible:
             raise
@@ -66,5 +66,6 @@ def next_position(seq: int, segments: Iterable[str], damage: Damage) -> int:
         segments: keys of the segments behind it, if any.
         damage: names the damaged ones.
     """
-    last_damaged = max((keys.segment_first(key) for key in segments if key in damage.records), default=0)
+    damaged = [key for key in segments if key in damage.records and key.rpartition("/")[2].isdecimal()]
+    last_damaged = max(map(keys.segment_first, damaged), default=0)
     return seq + 1 if last_damaged <= seq else last_damaged + limits.SEGMENT_EVENTS

@@ -347,6 +347,7 @@ class Store:
             scope.shield = True
             try:
                 if self.lost is None:
+                    await self._upkeep.check_fence()
                     await self._upkeep.checkpoint()
                     if can_be_shared(self.backend):
                         await self._renewal.release(self._environment.now())
@@ -377,7 +378,6 @@ async def open_store(
         StoreError: it cannot be read.
     """
     recovered = await recover(backend, environment, takeover=takeover)
-    lease.hold(recovered.lease.holder.token)
     return Store(backend, environment, recovered, policies)
 
 

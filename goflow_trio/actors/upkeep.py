@@ -22,6 +22,7 @@ from goflow_trio.actors.segments import is_fence
 from goflow_trio.actors.snapshots import finished_pairs, snapshot_pairs, stale_listings
 from goflow_trio.core import limits
 from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.errors import CodecError
 from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
 
@@ -87,7 +88,7 @@ class Upkeep:
 
     async def _work(self) -> None:
         """Do one step of everything there is to do."""
-        await self._check_fence()
+        await self.check_fence()
         if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
             await self.checkpoint()
         else:
@@ -121,7 +122,12 @@ class Upkeep:
             or self._sweep_is_due()
         )
 
-    async def _check_fence(self) -> None:
+    async def check_fence(self) -> None:
+        """See that the store is still this engine's.
+
+        Raises:
+            StoreFenced: it is not.
+        """
         key = keys.epoch(self._epoch + 1)
         data = await self.patience.insist(self._backend.get, key)
         if data is not None:
@@ -186,9 +192,16 @@ class Upkeep:
         for prefix in (keys.CHECKPOINTS, keys.LIVE, keys.PARTS + keys.LIVE):
             after = ""
             while rows := await self.patience.insist(self._backend.scan, prefix, after, _LOG_PAGE):
-                found |= {key for key, _ in rows}
+                # Never what lies under a later epoch: this engine may have been taken over from, and not know it yet.
+                found |= {key for key, _ in rows if self._is_older(key.removeprefix(keys.PARTS))}
                 after = rows[-1][0]
         return found
+
+    def _is_older(self, key: str) -> bool:
+        try:
+            return keys.number_of(key) < self._epoch
+        except CodecError:
+            return False
 
     async def _put(self, pairs: dict[str, bytes]) -> None:
         """Write pairs, in order, so that what names others comes after them even if it is cut off between two."""
@@ -214,11 +227,14 @@ class Upkeep:
         rows = await self.patience.insist(self._backend.scan, keys.LOG, self._log_after, _LOG_PAGE)
         old = []
         for (key, data), (following, _) in pairwise(rows):
-            if keys.segment_first(following) > keep_from:
-                self._log_to_prune = False
-                break
-            if not is_fence(data) or keys.number_of(key) <= self._epoch - limits.EPOCHS:
-                old.append(key)
+            try:
+                if keys.segment_first(following) > keep_from:
+                    self._log_to_prune = False
+                    break
+                if not is_fence(data) or keys.number_of(key) <= self._epoch - limits.EPOCHS:
+                    old.append(key)
+            except CodecError:
+                pass  # set aside
             self._log_after = key
         if len(rows) <= 1:
             self._log_to_prune = False

@@ -146,6 +146,27 @@ def test_a_value_that_is_gone_is_missed_or_was_not_needed(stored, kind):
         check({name: value for name, value in values.items() if name != key}, records)
 
 
+async def still_works(values):
+    memory = MemoryBackend()
+    await memory.put(values)
+    environment = virtual_environment(START.replace(minute=30))
+    async with open_engine(FaultyBackend(memory), jobs=jobs(hang=False), environment=environment) as engine:
+        await engine.newest()
+        await (await engine.submit("job")).wait()
+        await trio.sleep(1)
+        assert engine.health().ready
+
+
+def test_a_changed_key_anywhere_stops_nothing(stored):
+    """A file of bytes does not know which of them are keys; what cannot be found any more, `store info` counts."""
+    values, _ = stored
+    for key in values:
+        for place in range(0, len(key), 9):
+            changed = {name: value for name, value in values.items() if name != key}
+            changed[key[:place] + "!" + key[place + 1 :]] = values[key]
+            trio.run(still_works, changed, clock=MockClock(autojump_threshold=0))
+
+
 def test_a_damaged_claim_refuses_its_key_and_no_other(stored):
     values, _ = stored
 

@@ -140,6 +140,19 @@ async def test_one_that_runs_something_ends_without_a_further_effect(autojump_cl
     await taken.close()
 
 
+async def test_one_that_ends_without_having_noticed_leaves_the_other_its_checkpoint(autojump_clock):
+    memory = MemoryBackend()
+    stale = await open_store(shared(memory), world())
+    await set_holder(memory, token="taken for dead")
+    async with open_engine(shared(memory), jobs=[job()], environment=world(1)) as engine:
+        execution = await engine.submit("job")
+        await trio.sleep(0.5)  # a checkpoint, with the execution in it
+        kept = [key for key, _ in await memory.scan("") if key.startswith(("live/", "checkpoint/"))]
+        assert any(execution.id in key for key in kept)
+        await stale.close()
+        assert {key for key, _ in await memory.scan("")} >= set(kept)
+
+
 class Gate:
     """Lets the operations of several backends through one at a time, in an order that is given."""
 
