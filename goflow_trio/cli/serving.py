@@ -6,12 +6,13 @@ import logging
 import os
 import secrets
 import sys
+import time
 
 import click
 
 from goflow_trio.cli.options import max_active_tasks_option, pools_option, read_pools, takeover_option
 from goflow_trio.cli.target import load_jobs
-from goflow_trio.errors import UsageError
+from goflow_trio.errors import StoreUnavailable, UsageError
 from goflow_trio.goflow import Goflow
 from goflow_trio.web.guard.settings import Security
 from goflow_trio.web.guard.tokens import Role, digest, parse
@@ -47,6 +48,13 @@ _TOKEN_BYTES = 32
 @max_active_tasks_option
 @pools_option
 @takeover_option
+@click.option(
+    "--wait-for-store",
+    type=click.FloatRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait so long for a store that cannot be reached at the start.",
+)
 @click.option("--token-file", metavar="FILE", help="File of tokens; then nothing is answered without one.")
 @click.option("--insecure", is_flag=True, help="Listen where others reach it, though there are no tokens.")
 @click.option(
@@ -87,6 +95,7 @@ def serve(
     max_active_tasks: int | None,
     pools: tuple[str, ...],
     takeover: bool,
+    wait_for_store: float,
     token_file: str | None,
     insecure: bool,
     allowed_hosts: tuple[str, ...],
@@ -130,7 +139,15 @@ def serve(
     if token_file is not None or audit_file is not None:
         _log_audit(audit_file)
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    goflow.run(bind, grace=grace, insecure=insecure, announce=click.echo)
+    give_up = time.monotonic() + wait_for_store
+    while True:
+        try:
+            return goflow.run(bind, grace=grace, insecure=insecure, announce=click.echo)
+        except StoreUnavailable as error:
+            if time.monotonic() >= give_up:
+                raise
+            click.echo(f"waiting for the store: {error}", err=True)
+            time.sleep(1)
 
 
 def _log_audit(path: str | None) -> None:

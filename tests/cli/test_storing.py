@@ -21,6 +21,7 @@ from goflow_trio.errors import StoreIncompatible, StoreInUse, StoreUnavailable
 from goflow_trio.stores import Durability
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import FaultyBackend
+from tests.servers import free_port
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -131,6 +132,24 @@ def test_a_copy_goes_on_as_the_original(folder):
             assert (await execution.wait()).state is State.SUCCESSFUL
 
     trio.run(resume)
+
+
+def test_a_server_waits_for_its_store_as_long_as_it_is_told_and_hides_the_password(folder):
+    (folder / "jobs.py").write_text("from goflow_trio import Job\njob = Job('j')\n")
+    url = f"redis://:s3cret@127.0.0.1:{free_port()}/0"
+    command = ["serve", "jobs.py", "--store", url, "--port", "0", "--wait-for-store", "1"]
+    done = subprocess.run(
+        [sys.executable, "-m", "goflow_trio", *command],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 69, done.stderr
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("goflow-trio: store 'redis://:***@127.0.0.1")
+    assert "s3cret" not in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "{}\n", "[]\n", "not json\n"])
