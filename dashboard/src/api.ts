@@ -167,6 +167,8 @@ export interface Execution {
   started: string | null;
   finished: string | null;
   reason: string;
+  /** The execution that began it; empty if none. */
+  parent?: string;
   params: Record<string, unknown>;
   tasks: TaskRun[];
   reopenings: { at: string; by: string; reason: string; tasks: string[] }[];
@@ -252,8 +254,8 @@ export function query(fields: Record<string, string | number | null | undefined>
   return text && '?' + text;
 }
 
-/** Called on every answer that asks for a sign-in; the shell sets it. */
-export const guard = { refused: () => {} };
+/** Called on every answer, and on those that ask for a sign-in; the shell sets them. */
+export const guard = { refused: () => {}, answered: () => {} };
 
 /** Ask the server; the body of a success, decoded. */
 export async function ask<T>(method: string, path: string, body?: unknown, signal?: AbortSignal): Promise<T> {
@@ -275,6 +277,7 @@ export async function request(method: string, path: string, body?: unknown, sign
     if (signal?.aborted) throw error;
     throw new ApiError(method, path, 0, 'the server does not answer');
   }
+  guard.answered();
   if (answer.ok) return answer;
   if (answer.status === 401) guard.refused();
   throw await problem(method, path, answer);

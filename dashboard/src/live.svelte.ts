@@ -99,6 +99,12 @@ class Live {
     };
   }
 
+  /** Note that the server answered something: it is there, though a page may have no stream. */
+  answered(): void {
+    this.heardAt = this.now();
+    if (this.connection === 'connecting' && !this.#topic) this.connection = 'live';
+  }
+
   /** Try again now. */
   retry(): void {
     this.#wake?.();

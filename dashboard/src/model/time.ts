@@ -44,6 +44,10 @@ export function dayAndMinute(at: number, zone: string): string {
   return `${day} ${format(zone, { hour: '2-digit', minute: '2-digit' }).format(at)}`;
 }
 
+/** As `dayAndMinute`, with the seconds where there are some. */
+export const dayAndClock = (at: number, zone: string): string =>
+  Math.floor(at / 1000) % 60 ? `${dayAndMinute(at, zone).slice(0, -5)}${clock(at, zone)}` : dayAndMinute(at, zone);
+
 /** The clock alone for today, else with the day, with the year if it is another. */
 export function when(at: number, now: number, zone: string): string {
   const day = dayKey(at, zone);
