@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import random
+import linecache
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import trio
 import trio.testing
 
-from goflow_trio import ConstantDelay, Job, Task, TaskContext, TriggerRule, open_engine
+from goflow_trio import ConstantDelay, Job, Task, TriggerRule, open_engine
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.stores.memory import MemoryBackend
 
@@ -22,26 +23,16 @@ class Kept(MemoryBackend):
         await trio.lowlevel.checkpoint()
 
 
-class Work:
-    """Takes about so long, and fails in some share of its runs; says so like a program would."""
+def load(shown):
+    """Return the class of `work.py`, whose tracebacks name the file `shown`: pictures show no path of this machine."""
+    source = Path(__file__).with_name("work.py").read_text()
+    linecache.cache[shown] = (len(source), None, source.splitlines(keepends=True), shown)
+    names = {"__name__": "etl"}
+    exec(compile(source, shown, "exec"), names)
+    return names["Work"]
 
-    def __init__(self, seconds, fails=0.0, message="", lines=()):
-        self.seconds = seconds
-        self.fails = fails
-        self.message = message
-        self.lines = lines
 
-    async def run(self, context: TaskContext):
-        dice = random.Random(f"{context.execution_id}{context.task}")
-        often = random.Random(f"{context.execution_id}{context.task}{context.attempt}")
-        for line in self.lines:
-            context.log(line)
-        await trio.sleep(self.seconds * dice.uniform(0.8, 1.25))
-        if dice.random() < self.fails and often.random() < 0.8:
-            context.log(self.message)
-            raise ConnectionError(self.message)
-        return {"rows": int(dice.uniform(100, 90_000)), "seconds": self.seconds}
-
+Work = load("/srv/jobs/etl.py")
 
 LOST = (
     "server closed the connection unexpectedly\n\tThis probably means the server terminated abnormally\n"

@@ -44,9 +44,8 @@ export function dayAndMinute(at: number, zone: string): string {
   return `${day} ${format(zone, { hour: '2-digit', minute: '2-digit' }).format(at)}`;
 }
 
-/** As `dayAndMinute`, with the seconds where there are some. */
-export const dayAndClock = (at: number, zone: string): string =>
-  Math.floor(at / 1000) % 60 ? `${dayAndMinute(at, zone).slice(0, -5)}${clock(at, zone)}` : dayAndMinute(at, zone);
+/** As `dayAndMinute`, with the seconds. */
+export const dayAndClock = (at: number, zone: string): string => `${dayAndMinute(at, zone).slice(0, -5)}${clock(at, zone)}`;
 
 /** The clock alone for today, else with the day, with the year if it is another. */
 export function when(at: number, now: number, zone: string): string {
