@@ -249,6 +249,8 @@ class PostgresBackend:
             connection, is_new = self._connections.take()
             in_use.connection = connection
             try:
+                if in_use.given_up:  # while it connected: what nobody waits for is better not begun
+                    raise StoreUnavailable(f"{self._name} took too long to connect")
                 return work(connection)
             except psycopg.Error as error:
                 if error.sqlstate == "25006":  # read-only: it was demoted, and another server is the primary now
