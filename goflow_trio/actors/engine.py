@@ -695,7 +695,7 @@ class Engine:
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it has no schedule.
+            WrongState: it has no schedule.
         """
         return await self.set_active(job, active=not self.is_active(job), by=by)
 
@@ -709,7 +709,7 @@ class Engine:
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it has no schedule.
+            WrongState: it has no schedule.
         """
         await (self.resume(job, by=by) if active else self.pause(job, by=by))
         return active
@@ -724,7 +724,7 @@ class Engine:
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it has no schedule, or `until` is not in the future.
+            WrongState: it has no schedule, or `until` is not in the future.
         """
         self._check_schedule(job)
         if until is not None and in_utc(until) <= self.now():
@@ -743,7 +743,7 @@ class Engine:
 
         Raises:
             UnknownJob: no such job.
-            UsageError: it has no schedule.
+            WrongState: it has no schedule.
         """
         self._check_schedule(job)
         timeline = self.timeline(job)
@@ -771,7 +771,7 @@ class Engine:
 
     def _check_schedule(self, job: str) -> None:
         if self.job(job).schedule is None:
-            raise UsageError(f"job {job!r} has no schedule that could be switched; give it one in its definition")
+            raise WrongState(f"job {job!r} has no schedule that could be switched; give it one in its definition")
         self._check_open()
 
     def upcoming(self, job: str, n: int) -> list[datetime]:

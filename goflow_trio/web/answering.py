@@ -32,6 +32,8 @@ async def respond(answer: Answer, route: Route) -> Response:
         return body
     if isinstance(body, AsyncIterator):
         headers = {"Cache-Control": "no-cache", **answer.headers}
+        if request.method == "HEAD":
+            body = b""
         return Response(body, answer.status, headers, content_type=EVENT_STREAM)
     if isinstance(body, (str, bytes)):
         kind = "text/plain" if route.content_type == JSON else route.content_type

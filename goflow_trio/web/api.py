@@ -74,7 +74,7 @@ class Pause(Struct, forbid_unknown_fields=True):
     ] = None
 
 
-@routes.post("/api/jobs/{job}/pause", errors=[404])
+@routes.post("/api/jobs/{job}/pause", errors=[404, 409])
 async def pause(engine: Engine, caller: str, job: str, body: Pause | None) -> shapes.Schedule:
     """Switch a job's schedule off, for a while or for good. Doing so twice is as once."""
     await engine.pause(job, (body or Pause()).until, by=caller)
@@ -89,7 +89,7 @@ class Resumption(Struct, forbid_unknown_fields=True, rename="camel"):
     ] = False
 
 
-@routes.post("/api/jobs/{job}/resume", errors=[404])
+@routes.post("/api/jobs/{job}/resume", errors=[404, 409])
 async def resume(engine: Engine, caller: str, job: str, body: Resumption | None) -> shapes.Schedule:
     """Switch a job's schedule on. Doing so twice is as once."""
     await engine.resume(job, catch_up=(body or Resumption()).catch_up, by=caller)
@@ -141,7 +141,7 @@ async def submit(
     return wire.submitted(execution.record)
 
 
-@routes.post("/api/jobs/{job}/toggle", also={404: shapes.Toggled})
+@routes.post("/api/jobs/{job}/toggle", also={404: shapes.Toggled}, errors=[409])
 async def toggle(engine: Engine, caller: str, job: str) -> Answer | shapes.Toggled:
     """Switch a job's schedule on or off; remembered across restarts."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from quart import Response, has_request_context, request, websocket
 from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
@@ -81,7 +82,7 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
     app.config["BODY_TIMEOUT"] = limits.BODY_SECONDS
     app.config["RESPONSE_TIMEOUT"] = None  # a stream is a response that takes as long as it is read
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.converters["name"] = NameConverter
+    app.url_map.converters["default"] = NameConverter
     app.url_map.merge_slashes = False  # or `//host/…` would be answered with a redirect to another host
     app.extensions["goflow_trio.routes"] = ROUTES
     bind(app, ROUTES, engine, respond)
@@ -110,6 +111,9 @@ async def _answer_http_error(error: HTTPException) -> Any:
     """Answer as Goflow does where it has an answer: no route and no such method are one and the same 404."""
     if error.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED} and not has_request_context():
         return Response("404 page not found", 404, content_type="text/plain")
+    if isinstance(error, WebsocketMismatch):
+        upgrade = {"Upgrade": "websocket", "Connection": "Upgrade"}
+        return problem(HTTPStatus.UPGRADE_REQUIRED, f"{request.path} is a WebSocket: connect to it as one", upgrade)
     if error.code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         bare = request.path.rstrip("/")
         if bare != request.path and bare and _matches(bare):

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from werkzeug.routing import BaseConverter
 
-_SLASH = "\ue000"  # private use: stands for a slash that is part of a name while the path is matched
+_SLASH = "\udc2f"  # stands for a slash in a name while the path is matched; decoding never makes a lone surrogate
 
 
 class NameConverter(BaseConverter):
@@ -28,8 +28,8 @@ def keep_slashes(app: Any) -> Any:
     async def wrapped(scope: Any, receive: Any, send: Any) -> None:
         raw = scope.get("raw_path") or b""
         if b"%2F" in raw or b"%2f" in raw:
-            path = raw.decode("latin-1").replace("%2F", "%EE%80%80").replace("%2f", "%EE%80%80")
-            scope = {**scope, "path": unquote(path)}
+            parts = raw.decode("latin-1").replace("%2f", "%2F").split("%2F")
+            scope = {**scope, "path": _SLASH.join(map(unquote, parts))}
         await app(scope, receive, send)
 
     return wrapped
@@ -37,4 +37,4 @@ def keep_slashes(app: Any) -> Any:
 
 def quoted(path: str) -> str:
     """Return a path as it may stand in a header or a page."""
-    return quote(path).replace("%EE%80%80", "%2F")
+    return "%2F".join(map(quote, path.split(_SLASH)))

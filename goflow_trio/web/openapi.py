@@ -135,7 +135,10 @@ def _responses(route: Route) -> dict[str, Any]:
             "content": _content(kind, route.content_type if status == HTTPStatus.OK else JSON),
         }
     if route.method == "WEBSOCKET":
-        responses = {"101": {"description": "Each message is an event, as JSON text."}}
+        responses = {
+            "101": {"description": "Each message is an event, as JSON text."},
+            "426": _problem("It was asked for as if it were no WebSocket."),
+        }
     for status in sorted({*COMMON, *route.errors}):
         if status in _NEEDS_BODY and route.body is None:
             continue

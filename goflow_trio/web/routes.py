@@ -128,7 +128,7 @@ class Route:
     @property
     def rule(self) -> str:
         """The path as Quart writes it."""
-        return self.path.replace("{", "<name:").replace("}", ">")
+        return self.path.replace("{", "<").replace("}", ">")
 
     async def call(self, asked: Request | Websocket, engine: Callable[[], Engine], parts: Mapping[str, str]) -> Any:
         """Read the request as the declaration says, and have it answered.

@@ -38,11 +38,11 @@ def jobs():
 
 
 @asynccontextmanager
-async def serving(more=(), **options):
+async def serving(seconds=20, more=(), **options):
     gf = Goflow(**options)
     for job in (*jobs(), *more):
         gf.add_job(job)
-    with trio.fail_after(20):
+    with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(lambda task_status: gf.serve("127.0.0.1:0", grace=0, task_status=task_status))
             async with AsyncClient(base_url=url) as client:
@@ -164,7 +164,7 @@ async def test_other_bad_requests_are_named():
         ):
             answer = await client.get(path)
             assert (answer.status_code, answer.json()["status"]) == (status, status)
-        assert (await client.post("/api/jobs/graph/toggle")).status_code == 400
+        assert (await client.post("/api/jobs/graph/toggle")).status_code == 409
         assert (await client.post("/api/jobs/graph/submit", content=b" " * 2_000_000)).status_code == 413
 
 

@@ -139,5 +139,5 @@ async def test_a_schedule_is_paused_and_resumed():
         assert answer.json() == {"job": "noop-1", "active": True, "pausedUntil": None}
         for body in ({"until": "2100-01-01T00:00:00"}, {"until": "soon"}, {"until": "2001-01-01T00:00:00Z"}, {"x": 1}):
             assert (await client.post("/api/jobs/noop-1/pause", json=body)).status_code == 400
-        assert (await client.post("/api/jobs/graph/pause")).status_code == 400
+        assert (await client.post("/api/jobs/graph/pause")).status_code == 409
         assert (await client.post("/api/jobs/nope/resume")).status_code == 404
