@@ -77,7 +77,7 @@ def make_pages(engine: Callable[[], Engine], folder: Path = STATIC) -> Blueprint
     async def jobs_page() -> Response:
         return _page(shell)
 
-    @pages.get("/ui/jobs/<name:job>")
+    @pages.get("/ui/jobs/<job>")
     async def job_page(job: str) -> Response:
         return _page(shell) if job in engine().jobs else _not_found()  # as Goflow answers
 

@@ -64,7 +64,7 @@ def described(answer, description):
 
 
 async def test_random_requests_get_answers_that_are_described():
-    seen = await fuzz(5_000, seed=random.randrange(10**6))
+    seen = await fuzz(3_000, seed=random.randrange(10**6))
     assert {200, 400, 404} <= {status for _, status in seen}
 
 
@@ -96,7 +96,8 @@ async def schemathesis(folder, document, *options):
                 document or f"{client.base_url}/api/openapi.json",
             ),
             *("--url", str(client.base_url), "--phases", "coverage,fuzzing", "--no-color", "--request-timeout", "10"),
-            *("--exclude-checks", "unsupported_method", *excluded),  # Goflow has no 405: that is a 404 there
+            # Goflow has no 405: that is a 404 there. Whether a job takes some parameters, no document knows.
+            *("--exclude-checks", "unsupported_method,positive_data_acceptance", *excluded),
             *options,
         ]
         environment = {
@@ -118,7 +119,7 @@ async def test_answers_are_as_described(tmp_path):
 
 
 async def test_goflows_own_clients_find_what_they_know(tmp_path):
-    assert await schemathesis(tmp_path, str(HERE / "goflow_openapi.json"), "--max-examples=20", "--mode=positive") == 0
+    assert await schemathesis(tmp_path, str(HERE / "goflow_openapi.json"), "--max-examples=4", "--mode=positive") == 0
 
 
 @pytest.mark.slow
