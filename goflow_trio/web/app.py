@@ -82,7 +82,7 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
     app.config["BODY_TIMEOUT"] = limits.BODY_SECONDS
     app.config["RESPONSE_TIMEOUT"] = None  # a stream is a response that takes as long as it is read
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
-    app.url_map.converters["default"] = NameConverter
+    app.url_map.converters["default"] = app.url_map.converters["name"] = NameConverter
     app.url_map.merge_slashes = False  # or `//host/…` would be answered with a redirect to another host
     app.extensions["goflow_trio.routes"] = ROUTES
     bind(app, ROUTES, engine, respond)

@@ -295,7 +295,7 @@ class Log(Struct, rename="camel"):
     offset: int
     next_offset: int
     total: int
-    kept: list[tuple[int, int]]
+    kept: list[Annotated[list[int], Meta(min_length=2, max_length=2)]]
     truncated: bool
     finished: bool
     text: str

@@ -101,7 +101,7 @@ def _as_text(found: OutputSlice, *, is_tail: bool) -> shapes.Log:
         offset=offset,
         next_offset=offset + len(data),
         total=found.total,
-        kept=list(found.kept),
+        kept=[list(span) for span in found.kept],
         truncated=found.truncated,
         finished=found.finished,
         text=data.decode("utf-8", "replace"),
