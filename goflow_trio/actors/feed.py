@@ -38,7 +38,7 @@ Pace = Callable[[], Awaitable[None]]
 
 _LOG_BATCH = 500
 _LOG_READERS = 4
-_MEMORY_BATCH = 2_000
+_MEMORY_BATCH = 500
 _seq = attrgetter("seq")
 
 

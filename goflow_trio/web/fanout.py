@@ -1,16 +1,16 @@
 """What streams share: each payload is encoded once whoever reads it, and a crowd of readers is paced.
 
-A write to a reader costs some 100 µs of the one loop that also runs the jobs. So a reader that was just written to
-waits a moment for more to come and takes all of it in one write; the moment grows with the number of readers, so that
-their cost together has a bound. A reader to whom nothing was written for a while is written to at once; only in a crowd
-they take turns. Readers that do not take what they are sent are stuck in their write and cost nothing, so they do not
-count.
+A write to a reader costs some 100 to 500 µs of the one loop that also runs the jobs. So a reader that was just written
+to waits a moment for more to come and takes all of it in one write; the moment grows with the number of readers, so
+that their cost together has a bound. A reader to whom nothing was written for a while is written to at once; only in
+a crowd they take turns. Readers that do not take what they are sent are stuck in their write and cost nothing, so they
+do not count.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -23,10 +23,12 @@ from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.web import wire
 
 _CACHED_BYTES = 8 * 1024 * 1024
-_PAUSE_SECONDS = 0.002
-_PAUSE_MOST_SECONDS = 2.0
-_SPREAD_SECONDS = 0.000_3
+_PAGE = 64
 _CROWD = 16
+_PAUSE_SECONDS = 0.002
+_WRITE_SECONDS = 0.000_5
+_CROWD_PAUSE_SECONDS = 10 * _WRITE_SECONDS
+_PAUSE_MOST_SECONDS = 5.0
 _GOLDEN = 0.6180339887498949  # the fractions of its multiples lie evenly, however many there are
 
 
@@ -41,11 +43,33 @@ class Fanout:
         self.reading = 0
         self._turn = 0.0
         self._frames = _Shared(lambda event: frame(event, wire.event(event)))
+        self._pages = _Shared(lambda events: b"".join(map(self.frame, events)))
         self._messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
 
     def frame(self, event: Event) -> bytes:
         """Return an event as a frame of server-sent events, its position as the id."""
         return frame(event, wire.event(event)) if event.live_only else self._frames.get(event.seq, event)
+
+    def frames(self, events: Sequence[Event]) -> bytes:
+        """Return events as frames, joined.
+
+        Where all that happened is wanted, whole pages are joined once for all: in a crowd that is most of the work.
+        """
+        first, last = events[0].seq, events[-1].seq
+        if last - first != len(events) - 1 or any(event.live_only for event in events):
+            return b"".join([self.frame(event) for event in events])
+        parts = []
+        place = 0
+        while place < len(events):
+            seq = first + place
+            page = events[place : place + _PAGE]
+            if seq % _PAGE == 0 and len(page) == _PAGE:
+                parts.append(self._pages.get(seq, page))
+                place += _PAGE
+            else:
+                parts.append(self.frame(events[place]))
+                place += 1
+        return b"".join(parts)
 
     def message(self, record: ExecutionRecord) -> bytes:
         """Return an execution as a frame of Goflow's stream."""
@@ -73,9 +97,13 @@ class Pace:
     async def wait(self) -> None:
         """Wait for this reader's turn, now that there is something for it; then take all there is."""
         crowd = self._fanout.reading
-        spread = crowd * _SPREAD_SECONDS * self._turn if crowd > _CROWD else 0.0
-        await trio.sleep_until(max(self._next, trio.current_time() + spread))
-        self._next = trio.current_time() + min(crowd * _PAUSE_SECONDS, _PAUSE_MOST_SECONDS)
+        if crowd <= _CROWD:
+            await trio.sleep_until(self._next)
+            self._next = trio.current_time() + crowd * _PAUSE_SECONDS
+        else:
+            await trio.sleep_until(max(self._next, trio.current_time() + self._turn * crowd * _WRITE_SECONDS))
+            pause = min(crowd * _CROWD_PAUSE_SECONDS, _PAUSE_MOST_SECONDS)
+            self._next = trio.current_time() + pause * (0.5 + self._turn)  # unequal, so that they drift apart
 
     @contextmanager
     def reading(self) -> Iterator[None]:

@@ -33,6 +33,7 @@ logger = logging.getLogger("goflow_trio.web.server")
 _BIND = re.compile(r"(?:\[(?P<six>[^\]]*)\]|(?P<host>[^:\[\]]*)):(?P<port>\d+)")
 _LAST_PORT = 65_535
 _DEAD_PEER_MILLISECONDS = 20_000
+_SEND_BYTES = 128 * 1024
 _GRACE_SECONDS = 1.0
 _PING_SECONDS = 20.0
 _INCOMPLETE_BYTES = 64 * 1024
@@ -83,6 +84,9 @@ def listen(bind: str, *, exposed: bool = True) -> Iterator[socket.socket]:
             )
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # What is sent to a reader that stopped reading, and then waits in vain: 200 of them must not cost us megabytes
+        # each, in memory and in copying. Two of these a round trip are plenty for everybody else.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         if hasattr(socket, "TCP_USER_TIMEOUT"):  # a reader that stopped reading must not hold the end up
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _DEAD_PEER_MILLISECONDS)
         try:

@@ -152,8 +152,10 @@ async def _event_chunks(engine: Engine, query: Filters, pace: Pace, subscription
         while (batch := await _next_batch(subscription)) != []:
             if batch is None:
                 chunk = _comment(subscription)
-            else:
+            elif any(isinstance(event, FeedReset) for event in batch):
                 chunk = b"".join([await _framed(engine, fanout, event, query) for event in batch])
+            else:
+                chunk = fanout.frames(batch)
             with pace.writing():
                 yield chunk
 
