@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import NoneType
 from typing import Any, Protocol, get_args
 
@@ -18,12 +19,19 @@ from goflow_trio.core import limits
 from goflow_trio.errors import UsageError
 
 _STRINGS = re.compile(rb'"(?:[^"\\]+|\\.?)*+"?', re.DOTALL)  # matches an unclosed one too: linear, whatever comes
+_DATE = re.compile(r"\d{4}-")
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _LAX_KINDS = {"", "application/json"}
 
 
 class UnsupportedBody(UsageError):
     """The body is of a kind that the route does not read."""
+
+
+@cache
+def _instants(kind: Any) -> frozenset[str]:
+    """Return the names of the fields that are instants."""
+    return frozenset(field.encode_name for field in msgspec.structs.fields(kind) if "datetime" in str(field.type))
 
 
 class _Strings(Protocol):
@@ -45,6 +53,11 @@ def read_strings(given: _Strings, kind: Any, what: str) -> Any:
     """
     names = (field.encode_name for field in msgspec.structs.fields(kind))
     values = {name: value for name in names if (value := given.get(name)) is not None}
+    for name in _instants(kind) & values.keys():
+        # msgspec would take a number for seconds since 1970; and a plus sign in a query means a space.
+        values[name] = values[name].replace(" ", "+")
+        if not _DATE.match(values[name]):
+            raise UsageError(f"{what} {name}: write an instant as 2026-01-01T00:00:00Z; got {values[name][:100]!r}")
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:

@@ -104,6 +104,10 @@ def test_a_body_that_says_it_is_something_else_is_refused():
     ("path", "detail"),
     [
         ("/api/executions?limit=0", "query parameter limit: expected `int` >= 1; got '0'"),
+        (
+            "/api/executions?since=0.5",
+            "query parameter since: write an instant as 2026-01-01T00:00:00Z; got '0.5'",
+        ),
         ("/api/executions?limit=x", "query parameter limit: expected `int | null`, got `str`; got 'x'"),
         ("/api/jobs/noop-1/next?n=1001", "query parameter n: expected `int` <= 1000; got '1001'"),
     ],
@@ -112,6 +116,11 @@ async def test_a_bad_query_names_field_rule_and_value(path, detail):
     async with serving() as client:
         answer = await client.get(path)
     assert (answer.status_code, answer.json()["detail"]) == (400, detail)
+
+
+async def test_an_instant_in_a_query_may_have_an_offset():
+    async with serving() as client:
+        assert (await client.get("/api/executions?since=2026-01-01T00:00:00+01:00")).status_code == 200
 
 
 async def test_redirects_reflect_nothing_and_stay_here():
