@@ -105,6 +105,8 @@ class Goflow:
         """
         if not callable(middleware):
             raise UsageError(f"use takes a callable(app) that returns an app, got {middleware!r}")
+        if self._app is not None:
+            raise UsageError("the app is made already, without this middleware; call use before app, run and serve")
         self._middleware.append(middleware)
 
     @property

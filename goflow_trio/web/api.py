@@ -118,6 +118,9 @@ class Submission(Struct, forbid_unknown_fields=True):
     """What a submit may say."""
 
     params: dict[str, Any] | None = None
+    at: Annotated[
+        Annotated[datetime, Meta(tz=True)] | None, Meta(description="when it is to start; at once without")
+    ] = None
 
 
 class SubmitHeaders(Headers):
@@ -133,9 +136,9 @@ async def submit(
     engine: Engine, job: str, headers: SubmitHeaders, body: Submission | None
 ) -> Answer | shapes.Submitted:
     """Run a job. A 2xx means that the execution is durable."""
-    params = body.params if body is not None else None
+    wish = body or Submission()
     try:
-        execution = await engine.submit(job, params, idempotency_key=headers.idempotency_key)
+        execution = await engine.submit(job, wish.params, idempotency_key=headers.idempotency_key, at=wish.at)
     except UnknownJob:
         return Answer(shapes.Submitted(job, success=False, submitted=""), 404)
     return wire.submitted(execution.record)

@@ -29,7 +29,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, docs, executions, metrics, overview, runs, stream, tasks
+from goflow_trio.web import api, backfills, docs, executions, metrics, overview, runs, stream, tasks
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.guard import routes as sessions
 from goflow_trio.web.guard.rules import Refused
@@ -44,6 +44,7 @@ ROUTES: tuple[Routes, ...] = (
     api.routes,
     executions.routes,
     tasks.routes,
+    backfills.routes,
     overview.routes,
     runs.routes,
     stream.routes,

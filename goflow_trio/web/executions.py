@@ -63,6 +63,7 @@ class BatchEntry(Struct, forbid_unknown_fields=True, rename="camel"):
     job: str
     params: dict[str, Any] | None = None
     idempotency_key: str | None = None
+    at: Annotated[datetime, Meta(tz=True)] | None = None
 
 
 @routes.post("/api/executions", errors=[404, 410, 422])
@@ -74,7 +75,7 @@ async def submit_batch(
     They share their commits, so this is the way to submit in bulk. Nothing is submitted if one of them cannot be. A 2xx
     means that all are durable; after a 503 some may be, and idempotency keys make trying again safe.
     """
-    submissions = [Submission(entry.job, entry.params, entry.idempotency_key) for entry in body]
+    submissions = [Submission(entry.job, entry.params, entry.idempotency_key, entry.at) for entry in body]
     begun = await engine.submit_many(submissions)
     return shapes.Batch([wire.submitted(execution.record) for execution in begun])
 

@@ -338,6 +338,31 @@ class Waits(Struct):
     waiting: list[Wait]
 
 
+class Backfill(Struct):
+    """A job run for past instants of its schedule, from `since` to before `until`, and how far that is.
+
+    `total` instants are in the range, `present` of them had an execution already.
+    """
+
+    id: str
+    job: str
+    since: Timestamp
+    until: Timestamp
+    limit: int
+    state: str
+    total: int
+    present: int
+    submitted: int
+    successful: int
+    failed: int
+
+
+class Backfills(Struct):
+    """Backfills, the newest last."""
+
+    backfills: list[Backfill]
+
+
 class Receipt(Struct):
     """What a cancel ended, once nothing of it is left running.
 

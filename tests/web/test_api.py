@@ -38,7 +38,7 @@ def jobs():
 
 
 @asynccontextmanager
-async def serving(seconds=20, more=(), **options):
+async def serving(more=(), seconds=20, **options):
     gf = Goflow(**options)
     for job in (*jobs(), *more):
         gf.add_job(job)

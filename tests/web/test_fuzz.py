@@ -80,7 +80,7 @@ STREAMS = ("/api/events", "/stream", "/api/ws")
 
 async def schemathesis(folder, document, *options):
     """Let schemathesis check a live server against a document; print what is wrong."""
-    async with serving(30 * 60, more=task_jobs()) as client:
+    async with serving(seconds=30 * 60, more=task_jobs()) as client:
         ids = [await submit(client, name) for name in ("noop-1", "graph", "fails-once", "asking")]
         known = {"job": ["noop-1", "graph", "printing"], "execution": ids, "task": ["t00000", "b", "good", "ask"]}
         known["jobname"] = known["job"]

@@ -51,7 +51,7 @@ def test_most_names_are_allowed():
 
 async def test_allowed_names_are_right_everywhere():
     names = [name for name in HOSTILE if allowed(name)]
-    async with serving(60, more=map(job_of, names)) as client:
+    async with serving(seconds=60, more=map(job_of, names)) as client:
         assert set(names) <= set((await client.get("/api/jobs")).json()["jobs"])
         for name in names:
             await everywhere(client, name)

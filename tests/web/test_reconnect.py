@@ -75,12 +75,15 @@ async def test_each_event_once_and_in_order_through_300_kills_and_a_restart(tmp_
             await trio.sleep(0.02)
 
     for _ in range(2):
-        async with serving(60, store=f"sqlite:///{tmp_path}/goflow.db") as client, trio.open_nursery() as nursery:
+        async with (
+            serving(seconds=60, store=f"sqlite:///{tmp_path}/goflow.db") as client,
+            trio.open_nursery() as nursery,
+        ):
             nursery.start_soon(load, client)
             for _ in range(KILLS):
                 await reader.read(client, random.randrange(1, 6), random.random() / 40)
             nursery.cancel_scope.deadline = trio.current_time() + 20
-    async with serving(60, store=f"sqlite:///{tmp_path}/goflow.db") as client:
+    async with serving(seconds=60, store=f"sqlite:///{tmp_path}/goflow.db") as client:
         while True:
             executions = (await client.get("/api/executions")).json()["executions"]
             if all(one["finished"] for one in executions):

@@ -141,3 +141,30 @@ async def test_a_schedule_is_paused_and_resumed():
             assert (await client.post("/api/jobs/noop-1/pause", json=body)).status_code == 400
         assert (await client.post("/api/jobs/graph/pause")).status_code == 409
         assert (await client.post("/api/jobs/nope/resume")).status_code == 404
+
+
+async def test_a_backfill_over_the_api():
+    async with serving() as client:
+        wish = {"since": "2025-01-01T00:00:00Z", "until": "2025-01-01T00:03:00Z", "limit": 3}
+        answer = await client.post("/api/jobs/noop-1/backfill", json=wish)
+        assert (answer.status_code, answer.json()["total"]) == (200, 3)
+        while True:
+            (one,) = (await client.get("/api/jobs/noop-1/backfills")).json()["backfills"]
+            if one["state"] != "running":
+                break
+            await trio.sleep(0.02)
+        assert (one["id"], one["successful"], one["since"]) == (answer.json()["id"], 3, "2025-01-01T00:00:00Z")
+        again = (await client.post(f"/api/backfills/{one['id']}/cancel")).json()
+        assert again["state"] == "done"
+        assert (await client.post("/api/backfills/nope/cancel")).status_code == 404
+        for wrong in ({}, {**wish, "until": "2024-01-01T00:00:00Z"}, {**wish, "limit": 0}, {**wish, "since": "x"}):
+            assert (await client.post("/api/jobs/noop-1/backfill", json=wrong)).status_code == 400
+        assert (await client.post("/api/jobs/nope/backfill", json=wish)).status_code == 404
+
+
+async def test_a_submit_at_an_instant_waits_for_it():
+    async with serving() as client:
+        execution = await submit(client, "noop-1", json={"at": "2100-01-01T00:00:00+01:00"})
+        record = (await client.get(f"/api/executions/{execution}")).json()
+        assert (record["state"], record["scheduledFor"]) == ("notstarted", "2099-12-31T23:00:00Z")
+        assert (await client.post("/api/jobs/noop-1/submit", json={"at": "2100-01-01"})).status_code == 400
