@@ -26,7 +26,7 @@ from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.children import Parent, force, run_child, with_children
 from goflow_trio.actors.environment import Environment, real_environment
 from goflow_trio.actors.feed import Subscription
-from goflow_trio.actors.gate import Account, Gate
+from goflow_trio.actors.gate import Account, Gate, Limit
 from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.health import Health, worst_first
 from goflow_trio.actors.logs import task_logging
@@ -311,6 +311,10 @@ class Engine:
         if record is None:
             raise UnknownExecution(f"no execution has the id {execution_id!r}")
         return await self._world.outputs.read(record, task, attempt=attempt, offset=offset, limit=limit, tail=tail)
+
+    def slots(self) -> list[Limit]:
+        """Return the limits of what runs at once: the engine's, the pools', the jobs'; and how each stands."""
+        return self._gate.standing()
 
     def waiting(self, execution_id: str) -> list[Waiting]:
         """Return, for each task of an unfinished execution that does not run, what it waits for and who is in the way.

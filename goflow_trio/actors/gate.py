@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from attrs import frozen
+
 from goflow_trio.core import limits
 from goflow_trio.core.slots import Claim, Slots, Standing
 from goflow_trio.errors import DefinitionError, UsageError
@@ -17,6 +19,23 @@ from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
 
 TASKS = "tasks of the engine"
+
+
+@frozen
+class Limit:
+    """One limit of what runs at once, and how it stands.
+
+    Args:
+        name: what is limited: `tasks of the engine`, `pool db`, `tasks of job x`, `executions of job x`.
+        capacity: its slots.
+        used: how many are held.
+        waiting: how many tasks, or executions, that need some of them wait.
+    """
+
+    name: str
+    capacity: int
+    used: int
+    waiting: int
 
 
 class Gate:
@@ -48,6 +67,13 @@ class Gate:
                 if task.pool is not None:
                     _check_pool(capacity, job.name, task)
         self.slots = Slots(capacity)
+
+    def standing(self) -> list[Limit]:
+        """Return how all limits stand."""
+        slots = self.slots
+        return [
+            Limit(name, capacity, slots.used[name], slots.waiting(name)) for name, capacity in slots.capacity.items()
+        ]
 
     def account(self, execution: str, job: Job | None) -> Account:
         """Open the account of an execution.

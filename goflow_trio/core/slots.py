@@ -88,6 +88,11 @@ class Slots:
         full = [name for name, count in claim.needs.items() if self.used[name] + count > self.capacity[name]]
         return full or list(claim.needs)
 
+    def waiting(self, name: str) -> int:
+        """Return how many claims that need slots of a limit wait, for this limit or another."""
+        lanes = [lane for key, lane in self._lanes.items() if name in key]
+        return sum(claim.standing is Standing.WAITING for lane in lanes for _, _, claim in lane)
+
     def holders(self, name: str) -> list[tuple[tuple[str, str], int]]:
         """Return who holds slots of a limit, and how many."""
         return [(claim.holder, claim.needs[name]) for claim in self._holders[name]]

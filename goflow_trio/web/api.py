@@ -38,6 +38,12 @@ async def ready(engine: Engine) -> Answer | shapes.Ready:
     return Answer(shapes.Ready(found.ready, cause), 200 if found.ready else 503)
 
 
+@routes.get("/api/limits")
+async def list_limits(engine: Engine) -> shapes.Limits:
+    """What bounds the tasks and executions that run at once, and how each limit stands."""
+    return shapes.Limits([shapes.Limit(one.name, one.capacity, one.used, one.waiting) for one in engine.slots()])
+
+
 @routes.get("/api/jobs")
 async def list_jobs(engine: Engine) -> shapes.Jobs:
     """The names of the jobs."""

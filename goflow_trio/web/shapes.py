@@ -332,6 +332,21 @@ class Wait(Struct, rename="camel"):
     until: Maybe
 
 
+class Limit(Struct):
+    """One limit of what runs at once: its slots, how many are taken, and how many tasks or executions wait for some."""
+
+    name: str
+    capacity: int
+    used: int
+    waiting: int
+
+
+class Limits(Struct):
+    """All limits: the engine's, the pools', the jobs'."""
+
+    limits: list[Limit]
+
+
 class Waits(Struct):
     """What the tasks of an execution wait for, in the order of the job."""
 

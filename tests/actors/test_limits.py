@@ -124,6 +124,10 @@ async def test_pools_have_weights_and_stop_nobody_else(autojump_clock):
         assert waiting["heavy"].reason == "slot"
         assert waiting["heavy"].detail == "pool db: 3 of 3 slots are taken"
         assert waiting["heavy"].held_by == tuple(f"{execution.id}/light{number}" for number in range(3))
+        assert [(one.name, one.capacity, one.used, one.waiting) for one in engine.slots()] == [
+            ("tasks of the engine", 1000, 4, 2),
+            ("pool db", 3, 3, 2),
+        ]
         await trio.sleep(1)
         assert meter.order[-1][1] == "light3"
         await execution.wait()

@@ -179,6 +179,8 @@ async def test_cancel_answers_when_nothing_is_left():
         execution = await submit(client, "long")
         waiting = (await client.get(f"/api/executions/{execution}/waiting")).json()
         assert waiting == {"waiting": []}
+        (limit,) = (await client.get("/api/limits")).json()["limits"]
+        assert limit == {"name": "tasks of the engine", "capacity": 1000, "used": 1, "waiting": 0}
         assert (await client.get("/api/executions/nope/waiting")).status_code == 404
         gone = await client.post(f"/api/executions/{execution}/cancel", json={"task": "nope"})
         assert gone.status_code == 404
