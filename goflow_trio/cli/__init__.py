@@ -15,7 +15,7 @@ from goflow_trio.cli.benching import bench
 from goflow_trio.cli.completion import completion
 from goflow_trio.cli.forecasting import simulate
 from goflow_trio.cli.inspecting import check, upcoming
-from goflow_trio.cli.remote import approve, cancel, executions, jobs, logs, retry, show, submit, toggle
+from goflow_trio.cli.remote import approve, backfill, cancel, executions, jobs, logs, retry, show, submit, toggle
 from goflow_trio.cli.running import run
 from goflow_trio.cli.serving import serve, token
 from goflow_trio.cli.storing import store
@@ -35,7 +35,7 @@ def cli() -> None:
 
 
 _LOCAL = (serve, run, check, upcoming, simulate, store, bench, token, completion)
-_REMOTE = (jobs, executions, show, submit, retry, cancel, approve, toggle, logs, tail)
+_REMOTE = (jobs, executions, show, submit, retry, cancel, approve, toggle, backfill, logs, tail)
 
 for command in (*_LOCAL, *_REMOTE):
     command.context_settings["auto_envvar_prefix"] = "GOFLOW"  # GOFLOW_PORT, whichever command has --port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -197,6 +198,33 @@ def retry(
         print_json(again)
     else:
         print_lines([f"{again.id} is {again.state}"])
+
+
+@click.command()
+@click.argument("job")
+@click.option("--from", "since", metavar="ISO", required=True, help="The first moment that counts; UTC by default.")
+@click.option("--until", metavar="ISO", required=True, help="The first moment that does not count any more.")
+@click.option("--limit", type=click.IntRange(1), help="So many at once; one after the other by default.")
+@server_options
+@json_option
+def backfill(
+    job: str, since: str, until: str, limit: int | None, server: tuple[str, str | None], as_json: bool
+) -> None:
+    """Run JOB for past instants of its schedule, each at most once. The server goes on by itself."""
+    begin, end = _read_instant("--from", since), _read_instant("--until", until)
+    begun = ask(server, lambda client: client.backfill(job, begin, end, limit=limit))
+    if as_json:
+        print_json(begun)
+    else:
+        print_lines([f"{begun.id}  {begun.total} instants, {begun.present} of them have an execution already"])
+
+
+def _read_instant(option: str, text: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r}: write an instant such as 2026-03-28T00:00:00Z") from None
+    return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 @click.command()

@@ -10,6 +10,7 @@ from goflow_trio.client.events import Event, Events
 from goflow_trio.client.records import (
     Approval,
     Attempt,
+    Backfill,
     Durations,
     Execution,
     ExecutionDetails,
@@ -31,6 +32,7 @@ from goflow_trio.client.records import (
 __all__ = [
     "Approval",
     "Attempt",
+    "Backfill",
     "Client",
     "ClientError",
     "Durations",

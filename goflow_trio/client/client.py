@@ -18,6 +18,7 @@ from goflow_trio.client.events import Events, Place, make_query, open_events
 from goflow_trio.client.records import (
     Answer,
     Approval,
+    Backfill,
     Execution,
     ExecutionDetails,
     Health,
@@ -54,6 +55,10 @@ class _Instants(Answer, frozen=True):
 
 class _Toggled(Answer, frozen=True):
     active: bool
+
+
+class _Backfills(Answer, frozen=True):
+    backfills: list[Backfill]
 
 
 class _Batch(Answer, frozen=True):
@@ -132,6 +137,22 @@ class Client:
         """Switch a job's schedule on; with `catch_up`, what passed meanwhile counts as missed."""
         body = {"catchUp": catch_up}
         return await self._asking.ask(Schedule, "POST", f"{_job(job)}/resume", f"job {job!r}", json=body)
+
+    async def backfill(self, job: str, since: datetime, until: datetime, *, limit: int | None = None) -> Backfill:
+        """Run a job for past instants of its schedule, each at most once. It goes on by itself.
+
+        Args:
+            job: the job's name.
+            since: the first moment that counts (aware).
+            until: the first moment that does not any more (aware).
+            limit: so many executions at once; one after the other by default.
+        """
+        body = {"since": since.isoformat(), "until": until.isoformat(), "limit": limit}
+        return await self._asking.ask(Backfill, "POST", f"{_job(job)}/backfill", f"job {job!r}", json=body)
+
+    async def backfills(self, job: str) -> list[Backfill]:
+        """Return the backfills of a job that go on or ended lately."""
+        return (await self._asking.ask(_Backfills, "GET", f"{_job(job)}/backfills", f"job {job!r}")).backfills
 
     # Executions ------------------------------------------------------------------------------------
 

@@ -175,6 +175,22 @@ class Schedule(Answer, frozen=True):
     paused_until: datetime | None = None
 
 
+class Backfill(Answer, frozen=True):
+    """A job run for past instants of its schedule, and how far that is: of `total` instants `present` had a run."""
+
+    id: str
+    job: str
+    since: datetime
+    until: datetime
+    state: str = "running"
+    limit: int = 1
+    total: int = 0
+    present: int = 0
+    submitted: int = 0
+    successful: int = 0
+    failed: int = 0
+
+
 class Approval(Answer, frozen=True):
     """An answer that was given to a task."""
 

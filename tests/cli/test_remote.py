@@ -18,6 +18,7 @@ import trio
 
 from goflow_trio import Approve, Goflow, Job, Security, Task
 from goflow_trio.cli import cli, main
+from goflow_trio.web.app import ROUTES
 
 TOKEN = "operate-token-0123456789"
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe"
@@ -197,6 +198,14 @@ def test_a_mistake_is_one_line_on_standard_error(typed, args, code, says):
     assert (done.code, done.out) == (code, "")
     assert says in done.err
     assert len(done.err.splitlines()) == 1 or done.err.startswith("Usage:")
+
+
+def test_backfill(typed):
+    assert typed("backfill", "etl", "--from", "soon", "--until", "2026-01-01").code == 2
+    assert typed("backfill", "no", "--from", "2026-01-01", "--until", "2026-01-03").code == 1
+    if any(route.name == "backfill" for group in ROUTES for route in group.routes):
+        begun = json.loads(typed("backfill", "etl", "--from", "2026-01-01", "--until", "2026-01-03", "--json").out)
+        assert (begun["job"], begun["total"]) == ("etl", 2)
 
 
 def test_a_token_out_of_a_file(typed, tmp_path):

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
+import json
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 
+import httpx2
 import pytest
 import trio
 
 import goflow_trio.client
 from goflow_trio import Approve, Goflow, Job, Security, Task, UsageError
 from goflow_trio.client import Client, Forbidden, Missing, Refused, Submission, Unauthorized, Unreachable, open_client
-from goflow_trio.client.asking import error_of
+from goflow_trio.client.asking import Asking, error_of
 from goflow_trio.errors import GoflowError, NotFound
 from goflow_trio.web.app import ROUTES
 
@@ -309,6 +311,26 @@ async def test_a_position_the_log_does_not_have_is_a_reset(client):
         assert (reset.type, [one.id for one in reset.executions]) == ("reset", [execution.id])
         again = await client.submit("etl/ü")
         assert (await anext(events)).execution == again.id
+
+
+async def test_backfills():
+    asked = []
+    body = {"id": "b", "job": "etl", "since": "2026-01-01T00:00:00Z", "until": "2026-01-03T00:00:00Z", "total": 2}
+
+    def answer(request):
+        asked.append((request.method, request.url.path, json.loads(request.content or b"null")))
+        return httpx2.Response(
+            202 if request.method == "POST" else 200, json=body if len(asked) == 1 else {"backfills": [body]}
+        )
+
+    http = httpx2.AsyncClient(base_url="http://x", transport=httpx2.MockTransport(answer))
+    async with http, trio.open_nursery() as nursery:
+        client = Client(Asking(http, "http://x"), {}, None, nursery)
+        begun = await client.backfill("etl", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC))
+        assert await client.backfills("etl") == [begun]
+    assert (begun.total, begun.present, begun.state) == (2, 0, "running")
+    wish = {"since": "2026-01-01T00:00:00+00:00", "until": "2026-01-03T00:00:00+00:00", "limit": None}
+    assert asked == [("POST", "/api/jobs/etl/backfill", wish), ("GET", "/api/jobs/etl/backfills", None)]
 
 
 def test_errors_by_status():
