@@ -21,6 +21,8 @@ export interface Row {
   ready: number | null;
   start: number | null;
   end: number | null;
+  /** Whether it ended in an earlier run of this execution, and its result was kept. */
+  kept: boolean;
 }
 
 export interface Gantt {
@@ -45,10 +47,13 @@ export function gantt(execution: Execution, graph: Record<string, readonly strin
 }
 
 function row(task: TaskRun, from: number, now: number, ups: string[], ends: Map<string, number | null>): Row {
-  const segments = task.attempts.map((attempt): Segment => {
+  // An execution that runs again has an axis of its own: what ended before is not on it.
+  const attempts = task.attempts.filter((attempt) => (parse(attempt.finished) ?? now) >= from);
+  const segments = attempts.map((attempt): Segment => {
     const start = parse(attempt.started) ?? from;
     return { from: start, to: Math.max(start, parse(attempt.finished) ?? now), state: attempt.state, attempt: attempt.number };
   });
+  const kept = !segments.length && task.attempts.length > 0 && task.finished != null;
   const waits: [number, number][] = [];
   segments.forEach((segment, place) => {
     const next = segments[place + 1];
@@ -68,8 +73,9 @@ function row(task: TaskRun, from: number, now: number, ups: string[], ends: Map<
     segments,
     waits,
     ready,
-    start: segments[0]?.from ?? parse(task.finished),
+    start: segments[0]?.from ?? (kept ? null : parse(task.finished)),
     end: last?.to ?? parse(task.finished),
+    kept,
   };
 }
 
