@@ -13,7 +13,7 @@ from goflow_trio.jobs.job import Job
 NextAfter = Callable[[datetime], datetime | None]
 
 LATE = timedelta(seconds=2)
-"""How late an instant may be and still count as on time: twice the scheduler's longest wait."""
+"""How late an instant may be and still count as on time: several times the longest wait of the scheduler."""
 
 _DEFAULT_WINDOW = timedelta(days=365)
 _COUNTED_MOST = 1_000

@@ -190,4 +190,4 @@ def test_a_real_clock_that_is_set_under_load(steps, tmp_path):
     early = [instant - now for _, instant, now, _ in ran if timedelta(0) < instant - now < CLOSE]
     assert not early, "never before its instant"
     print(f"\nsteps {' '.join(steps)}: {len(ran)} runs, fired again after {', '.join(f'{r:.2f} s' for r in reactions)}")
-    assert max(reactions) < 2
+    assert max(reactions) < 2 + 1, "and a second for a machine that has other things to do"
