@@ -6,7 +6,9 @@ in the store to be resumed by the next engine that opens it. A fault in one exec
 
 from __future__ import annotations
 
+import hmac
 import logging
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -35,6 +37,7 @@ from goflow_trio.actors.scheduler import Scheduler
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.store import open_store, unfinished
 from goflow_trio.actors.supervisor import Supervisor, Surroundings
+from goflow_trio.actors.triggers import Triggers, check_triggers
 from goflow_trio.actors.waiting import Waiting, waiting_tasks
 from goflow_trio.actors.watchdog import Watchdog
 from goflow_trio.core import limits
@@ -828,6 +831,25 @@ class Engine:
         key = f"instant {instant.isoformat()}"
         return await self._submit(job, idempotency_key=key, scheduled_for=instant, trigger="backfill")
 
+    async def submit_following(self, job: str, followed: str, execution_id: str) -> Execution:
+        """Submit the execution that follows another; asked again, it is the same."""
+        return await self._submit(job, idempotency_key=f"after {execution_id}", trigger=f"after {followed}")
+
+    async def submit_by_hook(
+        self, job: str, token: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+    ) -> Execution:
+        """Run a job for somebody who has nothing but the job's own token (`Job(webhook=…)`).
+
+        Raises:
+            UnknownJob: there is no such job, it has no webhook, or the token is wrong: who asks learns nothing more.
+            UsageError: the parameters cannot be used.
+        """
+        secret = self.jobs[job].webhook if job in self.jobs else None
+        expected = secret if secret is None or isinstance(secret, str) else secret.reveal()
+        if not hmac.compare_digest((expected or secrets.token_hex()).encode(), token.encode("utf-8", "replace")):
+            raise UnknownJob(f"no job {job!r} has a webhook with this token")
+        return await self._submit(job, params, idempotency_key=idempotency_key, trigger="webhook")
+
     def _resume_backfills(self) -> None:
         for name, definition in self.jobs.items():
             for event in list(self.store.ledger.schedule(name).backfills.values()):
@@ -895,6 +917,9 @@ class Engine:
             self._supervise(machine, job, record.params, step, account, begins_at=begins_at)
         self._nursery.start_soon(self._scheduler.run, name="scheduler")
         self._resume_backfills()
+        triggers = Triggers(self.jobs, self)
+        if triggers.needed:
+            self._nursery.start_soon(triggers.run, await triggers.open(), name="triggers")
 
     async def _plan_of(self, record: ExecutionRecord, job: Job | None) -> Plan:
         """Return the graph an execution began with: the job's own, if that is still the same.
@@ -952,6 +977,7 @@ async def open_engine(
         StoreError: the store cannot be used.
     """
     registered = with_children(build_job(source) for source in jobs)
+    check_triggers(registered)
     gate = Gate(registered, max_active_tasks, pools)
     world = environment or real_environment()
     backend = await open_backend(store)

@@ -13,6 +13,7 @@
 | `parts/<key of the snapshot>/<version>/<n>` | parts of a snapshot too large for one value |
 | `definitions/<digest>` | a graph that executions run on |
 | `output/<execution>/<task>/<attempt>/<n>` | block `n` of what an attempt printed |
+| `triggers` | up to which position of the log ends of executions were followed by the jobs that run after them |
 | `idempotency/<job>/<digest of key>` | the execution a submit with that key stands for |
 
 What an engine may overwrite lies under its own epoch, so that one which was taken over from can spoil nothing.
@@ -28,6 +29,7 @@ from goflow_trio.errors import CodecError
 META: Final = "meta"
 COPYING: Final = "copying"
 CHECKPOINTS: Final = "checkpoint/"
+TRIGGERS: Final = "triggers"
 LOG: Final = "log/"
 EPOCHS: Final = "epoch/"
 LIVE: Final = "live/"

@@ -220,4 +220,4 @@ KEPT_BACKFILLS: Final = 100
 """Backfills that are over and still listed."""
 
 SUBMITS_AT_ONCE: Final = 100
-"""Scheduled executions that are submitted at once; a crowd of one instant is durable part by part, not all in the end."""
+"""Scheduled executions that are submitted at once; a crowd of one instant becomes durable part by part."""

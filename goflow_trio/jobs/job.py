@@ -30,6 +30,8 @@ _OVERLAPS = ("allow", "skip", "queue", "cancel")
 _MISFIRES = ("latest", "skip", "all")
 _DSTS = ("once", "reference")
 
+_TOKEN_CHARS = 16
+
 _Choice = TypeVar("_Choice", bound=str)
 TaskLike = Task | str
 
@@ -84,6 +86,10 @@ class Job:
         end: instants from it on do not count (aware).
         exclude: when nothing is due, though the schedule says so: local dates, paths of iCalendar files (`.ics`, with
             the extra of that name), functions of an instant that say True.
+        after: names of jobs; it runs once after each execution of one of them that was successful.
+        after_done: names of jobs; it runs once after each execution of one of them, however that ended.
+        webhook: the token with which others may run it, and nothing else: a `Secret`, or a text of 16 characters or
+            more. None: nobody may.
         tags: labels to find the job by.
         description: what it is for.
         owner: whom to ask about it.
@@ -115,6 +121,9 @@ class Job:
         start: datetime | None = None,
         end: datetime | None = None,
         exclude: Iterable[Exclusion] = (),
+        after: str | Iterable[str] = (),
+        after_done: str | Iterable[str] = (),
+        webhook: Any = None,
         tags: Iterable[str] = (),
         description: str = "",
         owner: str = "",
@@ -162,6 +171,9 @@ class Job:
             )
         except ScheduleError as error:
             raise ScheduleError(f"{where} {error}") from None
+        self.after = _names(f"{where} after", after)
+        self.after_done = _names(f"{where} after_done", after_done)
+        self.webhook = _token(f"{where} webhook", webhook)
         self.schedule_texts = schedule_texts(schedule)
         self.schedule_text = "; ".join(self.schedule_texts)
         self._tasks: dict[str, Task] = {}
@@ -489,6 +501,22 @@ def _choice(what: str, value: _Choice, choices: tuple[str, ...]) -> _Choice:
     if value not in choices:
         raise DefinitionError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
     return value
+
+
+def _names(what: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    names = [given] if isinstance(given, str) else list(given)
+    return tuple(check_name(name, f"{what}: job") for name in names)
+
+
+def _token(what: str, given: Any) -> Any:
+    if given is None or callable(getattr(given, "reveal", None)):
+        return given
+    if not isinstance(given, str) or len(given) < _TOKEN_CHARS:
+        raise DefinitionError(
+            f"{what} must be a Secret, or a text of {_TOKEN_CHARS} characters or more that nobody guesses; "
+            "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
+        )
+    return given
 
 
 def _aware(what: str, value: object) -> datetime | None:
