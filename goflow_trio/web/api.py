@@ -10,6 +10,8 @@ from msgspec import UNSET, Meta, Struct
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
 from goflow_trio.errors import UnknownJob
+from goflow_trio.schedules import describe, dst_note
+from goflow_trio.schedules.zones import load_zone
 from goflow_trio.web import shapes, wire
 from goflow_trio.web.routes import Answer, Headers, Routes
 
@@ -69,7 +71,20 @@ class HowMany(Struct):
 async def next_instants(engine: Engine, job: str, query: HowMany) -> shapes.Upcoming:
     """The next instants of a job's schedule, whether or not it is switched on."""
     instants = engine.upcoming(job, query.n)
-    return shapes.Upcoming(job, engine.is_active(job), [wire.instant(at) for at in instants])
+    definition = engine.job(job)
+    zone = load_zone(definition.timezone)
+    return shapes.Upcoming(
+        job,
+        engine.is_active(job),
+        [wire.instant(at) for at in instants],
+        schedule=definition.schedule_text,
+        timezone=definition.timezone,
+        description=describe(definition.schedule) if definition.schedule is not None else "",
+        instants=[
+            shapes.Moment(wire.instant(at), at.astimezone(zone).isoformat(), dst_note(at, definition.timezone))
+            for at in instants
+        ],
+    )
 
 
 class Pause(Struct, forbid_unknown_fields=True):

@@ -87,12 +87,24 @@ class UnknownJobDetails(Struct):
     active: bool = False
 
 
+class Moment(Struct):
+    """A scheduled instant, as clocks in the job's zone show it; `note` tells what they do that day, if anything."""
+
+    utc: Timestamp
+    local: str
+    note: str | None
+
+
 class Upcoming(Struct):
-    """The next instants of a job's schedule."""
+    """The next instants of a job's schedule, and the schedule in plain English."""
 
     job: str
     active: bool
     next: list[Timestamp]
+    schedule: str
+    timezone: str
+    description: str
+    instants: list[Moment]
 
 
 class Submitted(Struct):

@@ -17,7 +17,7 @@ def test_each_test_of_the_example_passes(name):
     getattr(load("testing_jobs"), name)()
 
 
-@pytest.mark.parametrize("page", ["testing"])
+@pytest.mark.parametrize("page", ["testing", "schedules"])
 def test_the_code_of_a_page_runs(page):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / f"{page}.md").read_text(), re.DOTALL)
     assert blocks
