@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 import trio
@@ -12,6 +13,8 @@ from trio.testing import MockClock
 
 from goflow_trio import Job, open_engine
 from goflow_trio.actors.environment import Environment
+from goflow_trio.core import limits
+from goflow_trio.errors import GoflowError
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import WRITES, FaultyBackend
 
@@ -103,5 +106,50 @@ def test_a_submit_whose_outcome_was_unknown_is_not_submitted_again_as_another_ex
         assert max(submitted.values()) == 1
         assert max(Counter(ran).values()) == 1
         assert len(ran) > 20
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+class Stoppable(FaultyBackend):
+    """Memory that does not answer while `stopped`: as after SIGSTOP, its engine gets nowhere."""
+
+    stopped = False
+
+    async def _do(self, name, key, operation, *args):
+        while self.stopped:  # noqa: ASYNC110  # it is the clock that jumps
+            await trio.sleep(0.5)
+        return await super()._do(name, key, operation, *args)
+
+
+def test_an_engine_that_was_taken_over_from_runs_nothing_when_it_wakes_up():
+    """Two engines on one store: what the second one has run or recorded, the first one does not run."""
+
+    async def main():
+        memory = MemoryBackend()
+        ran: list[tuple[str, datetime]] = []
+        first = Stoppable(memory)
+
+        async def live(backend, seconds, **options):
+            try:
+                async with open_engine(backend, jobs=jobs(ran), environment=clock(), **options):
+                    await trio.sleep(seconds)
+            except GoflowError as error:
+                ends.append(type(error).__name__)
+
+        ends = []
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(live, first, 300)
+            await trio.sleep(5.2)
+            first.stopped = True
+            await trio.sleep(2 * limits.LEASE_SECONDS)
+            nursery.start_soon(partial(live, FaultyBackend(memory), 60, takeover=True))
+            await trio.sleep(10.7)
+            before = trio.current_time()
+            first.stopped = False
+            await trio.sleep(30)
+            assert ends[:1] == ["StoreFenced"]
+            nursery.cancel_scope.cancel()
+        assert max(Counter(ran).values()) == 1
+        assert sum(instant > START + timedelta(seconds=before) for _, instant in ran) > 50, "the second one goes on"
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

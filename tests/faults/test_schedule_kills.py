@@ -191,7 +191,7 @@ def test_a_real_clock_that_is_set_under_load(steps, tmp_path):
     assert not early, "never before its instant"
     print(f"\nsteps {' '.join(steps)}: {len(ran)} runs, fired again after {', '.join(f'{r:.2f} s' for r in reactions)}")
     # On a machine that is busy with other things, runs are late all the time; that is no fault of the clock's.
-    lateness = sorted(now - instant for _, instant, now, _ in ran if now >= instant)
+    lateness = sorted(now - instant for _, instant, now, _ in ran if timedelta(0) <= now - instant < CLOSE)
     usual = lateness[len(lateness) * 9 // 10].total_seconds()
     print(f"nine in ten runs were at most {usual:.2f} s after their instant")
     assert max(reactions) < 2 + 2 * usual
