@@ -34,6 +34,7 @@ from goflow_trio.jobs.retention import Retention
 from goflow_trio.jobs.retry import ConstantDelay, ExponentialBackoff
 from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.trigger_rules import Tally, TriggerRule, Verdict
+from goflow_trio.jobs.watch import FileWatch
 from goflow_trio.operators import (
     Approve,
     Branch,
@@ -65,6 +66,7 @@ __all__ = [
     "Execution",
     "ExecutionRecord",
     "ExponentialBackoff",
+    "FileWatch",
     "Function",
     "Get",
     "Goflow",

@@ -40,6 +40,7 @@ from goflow_trio.actors.supervisor import Supervisor, Surroundings
 from goflow_trio.actors.triggers import Triggers, check_triggers
 from goflow_trio.actors.waiting import Waiting, waiting_tasks
 from goflow_trio.actors.watchdog import Watchdog
+from goflow_trio.actors.watching import watch
 from goflow_trio.core import limits
 from goflow_trio.core.ending import end_broken
 from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
@@ -835,6 +836,10 @@ class Engine:
         """Submit the execution that follows another; asked again, it is the same."""
         return await self._submit(job, idempotency_key=f"after {execution_id}", trigger=f"after {followed}")
 
+    async def submit_for_file(self, job: str, path: str, key: str) -> Execution:
+        """Submit the execution for a version of a file; asked again, it is the same."""
+        return await self._submit(job, {"path": path}, idempotency_key=key, trigger="file")
+
     async def submit_by_hook(
         self, job: str, token: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
     ) -> Execution:
@@ -917,6 +922,9 @@ class Engine:
             self._supervise(machine, job, record.params, step, account, begins_at=begins_at)
         self._nursery.start_soon(self._scheduler.run, name="scheduler")
         self._resume_backfills()
+        for name, definition in self.jobs.items():
+            if definition.watch is not None:
+                self._nursery.start_soon(watch, name, definition.watch, self, name=f"watch of {name}")
         triggers = Triggers(self.jobs, self)
         if triggers.needed:
             self._nursery.start_soon(triggers.run, await triggers.open(), name="triggers")

@@ -221,3 +221,6 @@ KEPT_BACKFILLS: Final = 100
 
 SUBMITS_AT_ONCE: Final = 100
 """Scheduled executions that are submitted at once; a crowd of one instant becomes durable part by part."""
+
+WATCHED_FILES: Final = 1_000
+"""Files that one watch of a job looks at; more wait until some of them are gone."""

@@ -19,6 +19,7 @@ from goflow_trio.jobs.names import check_name
 from goflow_trio.jobs.params import check_params, params_schema, read_class, view_params
 from goflow_trio.jobs.retention import Retention, as_retention
 from goflow_trio.jobs.task import Task, check_seconds
+from goflow_trio.jobs.watch import FileWatch
 from goflow_trio.schedules import Schedule
 from goflow_trio.schedules.assemble import Exclusion, Given, assemble, schedule_texts
 
@@ -90,6 +91,7 @@ class Job:
         after_done: names of jobs; it runs once after each execution of one of them, however that ended.
         webhook: the token with which others may run it, and nothing else: a `Secret`, or a text of 16 characters or
             more. None: nobody may.
+        watch: files that it runs for, each version once, with the parameter `path`.
         tags: labels to find the job by.
         description: what it is for.
         owner: whom to ask about it.
@@ -124,6 +126,7 @@ class Job:
         after: str | Iterable[str] = (),
         after_done: str | Iterable[str] = (),
         webhook: Any = None,
+        watch: FileWatch | None = None,
         tags: Iterable[str] = (),
         description: str = "",
         owner: str = "",
@@ -174,6 +177,10 @@ class Job:
         self.after = _names(f"{where} after", after)
         self.after_done = _names(f"{where} after_done", after_done)
         self.webhook = _token(f"{where} webhook", webhook)
+        self.watch = watch
+        known = self.params_schema().get("properties", {})
+        if watch is not None and known and "path" not in known:
+            raise DefinitionError(f"{where} it watches {watch.pattern!r}, so it needs a parameter 'path'; add it")
         self.schedule_texts = schedule_texts(schedule)
         self.schedule_text = "; ".join(self.schedule_texts)
         self._tasks: dict[str, Task] = {}
