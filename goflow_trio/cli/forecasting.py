@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -24,6 +24,8 @@ from goflow_trio.schedules.zones import load_zone
 _YEAR = timedelta(days=366)
 _JUST_BEFORE = timedelta(microseconds=1)
 _SHOWN = 10
+_MOST_RUNS = 1_000_000
+_MOST_COMPARED = 200_000
 
 
 def read_instant(option: str, text: str | None, default: datetime) -> datetime:
@@ -103,7 +105,13 @@ def simulate(
     collisions: Counter[tuple[str, ...]] = Counter()
     firsts: dict[tuple[str, ...], datetime] = {}
     listed: list[dict[str, Any]] = []
-    for instant, names in runs_between(schedules, begin - _JUST_BEFORE, end):
+    runs = runs_between(schedules, begin - _JUST_BEFORE, end)
+    for count, (instant, names) in enumerate(runs):
+        if count == _MOST_RUNS:
+            click.echo(
+                f"stopped at {shown(instant, zone)} after {_MOST_RUNS:,} instants; use --until or --job", err=True
+            )
+            break
         for name in names:
             tallies[name].add(instant)
         if len(names) > 1:
@@ -161,20 +169,24 @@ def _print_summary(
         click.echo(f"  and {len(collisions) - _SHOWN} other groups of jobs; --json has them all")
 
 
-def compare(old: str, new: str, *, as_json: bool) -> None:
+def compare(old: str, new: str, *, as_json: bool) -> None:  # noqa: C901  # two ways to tell the same
     """Print which instants of the next year appear and vanish from one target to another."""
     before, after = (_schedules(load_jobs([target])) for target in (old, new))
     begin = datetime.now(UTC)
     changes: dict[str, Any] = {}
     for name in dict.fromkeys((*before, *after)):
-        appear, vanish, kept = _difference(before.get(name), after.get(name), begin, begin + _YEAR)
-        changes[name] = {"appear": list(map(stamp, appear)), "vanish": list(map(stamp, vanish)), "stay": kept}
+        if before.get(name) == after.get(name):
+            changes[name] = {"appear": [], "vanish": []}
+            if not as_json:
+                click.echo(f"{name}: no change")
+            continue
+        appear, vanish, kept, end = _difference(before.get(name), after.get(name), begin, begin + _YEAR)
+        changes[name] = {"appear": list(map(stamp, appear)), "vanish": list(map(stamp, vanish)), "until": stamp(end)}
         if as_json:
             continue
-        if not appear and not vanish:
-            click.echo(f"{name}: no change, {kept:,} runs in the next year")
-            continue
-        click.echo(f"{name}: {len(appear):,} appear, {len(vanish):,} vanish, {kept:,} stay in the next year")
+        click.echo(
+            f"{name}: {len(appear):,} appear, {len(vanish):,} vanish, {kept:,} stay until {end:%Y-%m-%d %H:%M} UTC"
+        )
         for schedules, sign in ((before, "-"), (after, "+")):
             if name in schedules:
                 click.echo(f"  {sign} {describe(schedules[name])}")
@@ -189,16 +201,17 @@ def compare(old: str, new: str, *, as_json: bool) -> None:
 
 def _difference(
     old: Schedule | None, new: Schedule | None, start: datetime, until: datetime
-) -> tuple[list[datetime], list[datetime], int]:
-    """Return the instants only `new` has, those only `old` has, and how many both have."""
+) -> tuple[list[datetime], list[datetime], int, datetime]:
+    """Return the instants only `new` has, those only `old` has, how many both have, and how far that was looked at."""
     schedules = {name: schedule for name, schedule in (("old", old), ("new", new)) if schedule is not None}
-    runs: Iterator[tuple[datetime, list[str]]] = runs_between(schedules, start, until)
     appear: list[datetime] = []
     vanish: list[datetime] = []
     kept = 0
-    for instant, names in runs:
+    for count, (instant, names) in enumerate(runs_between(schedules, start, until)):
+        if count == _MOST_COMPARED:
+            return appear, vanish, kept, instant
         if len(names) > 1:
             kept += 1
         else:
             (appear if names == ["new"] else vanish).append(instant)
-    return appear, vanish, kept
+    return appear, vanish, kept, until

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from goflow_trio.cli import cli
+from goflow_trio.cli import cli, forecasting
 from goflow_trio.errors import UsageError
 
 OLD = """
@@ -16,6 +17,9 @@ nightly = Job("nightly", schedule="30 2 * * *", timezone="Europe/Berlin")
 hourly = Job("hourly", schedule="30 */6 * * *")
 gone = Job("gone", schedule="@yearly")
 by_hand = Job("by-hand")
+"""
+BUSY = """
+each_second = Job("each-second", schedule="* * * * * *")
 """
 NEW = OLD.replace("30 2 * * *", "30 3 * * *").replace('gone = Job("gone", schedule="@yearly")\n', "")
 
@@ -81,13 +85,16 @@ def test_simulate_a_year_as_json(targets):
 
 
 def test_check_diff_says_what_appears_and_vanishes(targets):
+    for target in targets:
+        Path(target).write_text(Path(target).read_text() + BUSY)
     lines = typed("check", "--diff", *targets).splitlines()
     assert lines[0].startswith("nightly: 36")
     assert " appear, 36" in lines[0]
     assert "  - At 02:30 (Europe/Berlin)" in lines
     assert "  + At 03:30 (Europe/Berlin)" in lines
-    assert any(line.startswith("hourly: no change, 1,46") for line in lines)
-    assert any(line.startswith("gone: 0 appear, 1 vanish, 0 stay") for line in lines)
+    assert "hourly: no change" in lines
+    assert "each-second: no change" in lines
+    assert any(line.startswith("gone: 0 appear, 1 vanish, 0 stay until 20") for line in lines)
     changes = json.loads(typed("check", "--diff", *targets, "--json"))
     assert len(changes["gone"]["vanish"]) == 1
 
@@ -104,3 +111,14 @@ def test_check_diff_says_what_appears_and_vanishes(targets):
 def test_wrong_use_is_named(arguments, words, targets):
     with pytest.raises(UsageError, match=words):
         typed(*(argument.format(targets[0]) for argument in arguments))
+
+
+def test_a_schedule_of_every_second_is_looked_at_in_bounds(targets, monkeypatch, capsys):
+    monkeypatch.setattr(forecasting, "_MOST_RUNS", 1000)
+    monkeypatch.setattr(forecasting, "_MOST_COMPARED", 1000)
+    for target, spec in zip(targets, ("* * * * * *", "*/2 * * * * *"), strict=True):
+        Path(target).write_text(Path(target).read_text() + BUSY.replace("* * * * * *", spec))
+    lines = typed("simulate", targets[0], "--job", "each-second", "--summary").splitlines()
+    assert any(line.startswith("each-second: 1,000 runs") for line in lines)
+    lines = typed("check", "--diff", *targets).splitlines()
+    assert any(line.startswith("each-second: 0 appear, 500 vanish, 500 stay until") for line in lines)
