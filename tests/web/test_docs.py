@@ -132,4 +132,4 @@ def test_every_route_is_in_the_docs():
         for route in group.routes:
             path = route.path.replace("{execution}", "{id}")
             last = "/" + path.rpartition("/")[2]
-            assert path in short or f"`{last}" in short, path
+            assert path in short or f"`{last}" in short, f"docs/api.md does not tell of {path}"
