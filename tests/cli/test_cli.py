@@ -11,6 +11,8 @@ import time
 
 import pytest
 
+from tests.processes import child
+
 JOBS = """
 import time
 from goflow_trio import Job, TaskContext
@@ -68,7 +70,7 @@ def test_run_prints_plain_lines_and_exits_by_the_outcome(folder):
 
 def test_ctrl_c_cancels_and_exits_with_130(folder):
     command = [sys.executable, "-m", "goflow_trio", "run", "jobs.py", "--job", "slow"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
+    with child(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
         for line in process.stdout:
             if "nap  started" in line:
                 process.send_signal(signal.SIGINT)
@@ -121,14 +123,14 @@ def test_a_file_of_another_program_is_refused_and_left_untouched(folder):
 def test_check_and_next_show_graph_and_clock_changes(folder):
     done = goflow(folder, "check", "jobs.py")
     assert done.returncode == 0
-    assert "good: 2 tasks, schedule 30 2 * * * (Europe/Berlin), not active\n  first -> second\n" in done.stdout
+    assert "schedule 30 2 * * * (Europe/Berlin), not active: At 02:30 (Europe/Berlin)\n  first -> sec" in done.stdout
     done = goflow(folder, "next", "jobs.py", "--job", "good", "-n", "2", "--from", "2026-03-28")
     assert "2026-03-29 03:00:00 +0200 Europe/Berlin  2026-03-29T01:00:00Z  (clocks go forward" in done.stdout
 
 
 def test_a_server_its_clients_and_its_end(folder):
     command = [sys.executable, "-m", "goflow_trio", "serve", "jobs.py", "--examples", "--port", "0", "--grace", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
+    with child(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:
         first, second = process.stdout.readline(), process.stdout.readline()
         assert first.startswith("goflow-trio serves 4 jobs on http://127.0.0.1:")
         assert "after a kill: kept" in second

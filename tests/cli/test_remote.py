@@ -19,6 +19,7 @@ import trio
 from goflow_trio import Approve, Goflow, Job, Security, Task
 from goflow_trio.cli import cli, main
 from goflow_trio.web.app import ROUTES
+from tests.processes import child
 
 TOKEN = "operate-token-0123456789"
 EVIL = "\x1b[31mred\x1b]0;title\x07 \u202egnp.exe"
@@ -263,9 +264,7 @@ def on_a_terminal(args, **environment):
     environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "200", **environment}
     environment.pop("NO_COLOR", None) if "NO_COLOR" not in environment else None
     command = [sys.executable, "-m", "goflow_trio", *args]
-    with subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment
-    ) as process:
+    with child(command, stdout=theirs, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, env=environment) as process:
         os.close(theirs)
         told = b""
         try:
@@ -294,9 +293,7 @@ def test_colours_on_a_terminal_only_and_no_control_characters_of_others(typed, u
 def test_ctrl_c_ends_tail_with_130(url):
     environment = {**os.environ, "GOFLOW_URL": url, "GOFLOW_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "goflow_trio", "tail", "--after", "0"]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
         assert "etl" in process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)

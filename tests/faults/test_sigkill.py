@@ -9,11 +9,12 @@ import time
 
 import pytest
 
+from tests.processes import child
+
 
 def start(database, log, mode):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.server", str(database), str(log), mode], stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "tests.faults.server", str(database), str(log), mode]
+    return child(command, stdout=subprocess.PIPE, text=True)
 
 
 def resume(database, log):
@@ -59,19 +60,19 @@ def test_a_kill_in_the_middle_of_a_diamond_repeats_nothing_that_was_finished(tmp
 def test_an_engine_that_slept_through_a_takeover_writes_nothing_more(tmp_path):
     """SIGSTOP, another engine takes the store, SIGCONT: the first one ends, and the log is that of the second."""
     database, log = tmp_path / "g.db", tmp_path / "log"
-    first = start(database, log, "takeover")
-    acknowledged = [first.stdout.readline().strip() for _ in range(3)]
-    first.send_signal(signal.SIGSTOP)
-    with first, start(database, log, "takeover") as second:  # waits until the lease has run out
-        acknowledged += [second.stdout.readline().strip() for _ in range(3)]
-        first.send_signal(signal.SIGCONT)
-        rest = first.stdout.read().splitlines()
-        acknowledged += [line for line in rest if not line.startswith("fenced")]  # from before it was stopped
-        assert f"fenced process {second.pid} on" in rest[-1]
-        assert first.wait(timeout=20) == 69
-        acknowledged += [second.stdout.readline().strip() for _ in range(3)]
-        second.kill()
-        acknowledged += second.stdout.read().split()
+    with start(database, log, "takeover") as first:
+        acknowledged = [first.stdout.readline().strip() for _ in range(3)]
+        first.send_signal(signal.SIGSTOP)
+        with start(database, log, "takeover") as second:  # waits until the lease has run out
+            acknowledged += [second.stdout.readline().strip() for _ in range(3)]
+            first.send_signal(signal.SIGCONT)
+            rest = first.stdout.read().splitlines()
+            acknowledged += [line for line in rest if not line.startswith("fenced")]  # from before it was stopped
+            assert f"fenced process {second.pid} on" in rest[-1]
+            assert first.wait(timeout=20) == 69
+            acknowledged += [second.stdout.readline().strip() for _ in range(3)]
+            second.kill()
+            acknowledged += second.stdout.read().split()
     _, *lines = resume(database, log)
     listed = [line.split()[0] for line in lines]
     assert set(acknowledged) <= set(listed)

@@ -12,6 +12,7 @@ import pytest
 from goflow_trio.errors import StoreIncompatible, StoreUnavailable, UsageError
 from goflow_trio.stores import open_backend
 from goflow_trio.stores.folder import folder_of, open_folder
+from tests.processes import child
 from tests.stores.test_sqlite import WRITER, snapshot
 
 
@@ -76,9 +77,7 @@ async def test_a_full_disk_is_unavailable_leaves_nothing_and_passes(tmp_path, mo
 
 async def test_what_was_acknowledged_survives_sigkill(tmp_path):
     url = f"file://{tmp_path}/store"
-    with subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE
-    ) as process:
+    with child([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE) as process:
         for line in process.stdout:
             if int(line) == 30:
                 process.send_signal(signal.SIGKILL)
