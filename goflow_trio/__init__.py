@@ -5,6 +5,7 @@ The layers, top to bottom; imports point down only:
     cli, goflow          command line; the Goflow facade
     web                  HTTP API, streams, pages
     actors               engine, supervisor, task actor, store actor, scheduler, feed
+    executors            extension point: where tasks run
     operators, stores    extension points: what tasks do, where bytes go
     codec                events and records to bytes
     core                 pure: states, messages, machine, record
@@ -27,6 +28,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
+from goflow_trio.executors import Executor, Futures, Process, Thread
 from goflow_trio.goflow import Goflow
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
@@ -65,9 +67,11 @@ __all__ = [
     "Engine",
     "Execution",
     "ExecutionRecord",
+    "Executor",
     "ExponentialBackoff",
     "FileWatch",
     "Function",
+    "Futures",
     "Get",
     "Goflow",
     "GoflowError",
@@ -79,6 +83,7 @@ __all__ = [
     "OutputSlice",
     "ParamsError",
     "Post",
+    "Process",
     "Request",
     "Retention",
     "RunJob",
@@ -92,6 +97,7 @@ __all__ = [
     "Task",
     "TaskContext",
     "TaskRecord",
+    "Thread",
     "TriggerRule",
     "UsageError",
     "Verdict",

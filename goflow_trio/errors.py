@@ -7,7 +7,8 @@
 - `OperatorError`: whoever wrote the task's work; it becomes the task's error and goes no further.
 - `InvalidTransition`: us. It is a bug in goflow-trio, and it carries the story that led to it.
 
-A message names the thing, the rule and the mend. Drivers' own exceptions never leave `stores/` or `operators/`.
+A message names the thing, the rule and the mend. Drivers' own exceptions never leave `stores/`, `operators/` or
+`executors/`.
 """
 
 from __future__ import annotations
@@ -151,6 +152,14 @@ class Skip(GoflowError):
 
 class JobFailed(OperatorError):
     """The job that a `RunJob` waited for did not end successful."""
+
+
+class WorkerLost(OperatorError):
+    """The process or machine where an executor ran the work died; whether the work was done is not known."""
+
+
+class ExecutorUnavailable(OperatorError):
+    """An executor takes no work: it cannot be reached, or is shut down."""
 
 
 class CommandFailed(OperatorError):

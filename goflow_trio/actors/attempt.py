@@ -15,7 +15,6 @@ from typing import Any
 import trio
 from attrs import frozen
 
-from goflow_trio.actors.logs import current_output
 from goflow_trio.actors.mapping import map_items
 from goflow_trio.actors.outputs import AttemptOutput
 from goflow_trio.codec import storable
@@ -30,9 +29,12 @@ from goflow_trio.core.messages import (
     TaskError,
 )
 from goflow_trio.errors import GoflowError, Skip
+from goflow_trio.executors.base import Executor
+from goflow_trio.executors.parcel import RemoteTraceback
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators.base import Prepared, call_operator
 from goflow_trio.operators.flow import chosen_names
+from goflow_trio.operators.logs import current_output
 from goflow_trio.operators.secrets import mask, mask_value
 from goflow_trio.operators.toll import Toll, current_toll
 
@@ -43,7 +45,8 @@ TIMEOUT = "timeout"
 """Reason of an attempt that was cut off because its time was up."""
 
 ABANDONED = "abandoned"
-"""Reason of an attempt that was cut off, or cancelled, while its thread goes on: threads cannot be stopped."""
+"""Reason of an attempt that was cut off, or cancelled, while its work goes on: a thread cannot be stopped, nor
+what most executors have begun."""
 
 
 @frozen
@@ -61,6 +64,7 @@ class Assignment:
         when: the condition to ask before, looked at; None if there is none.
         is_branch: whether the result says which tasks are to run.
         expands: whether the work gives the items that the task is mapped over.
+        executor: where the work runs; None is here.
         open_resources: opens what the task uses, and puts it into the context; None if it uses nothing.
     """
 
@@ -75,6 +79,7 @@ class Assignment:
     is_branch: bool = False
     expands: bool = False
     open_resources: Callable[[], Awaitable[None]] | None = None
+    executor: Executor | None = None
 
 
 async def run_attempt(
@@ -115,11 +120,15 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
         assignment.output.write(_last_words(error, failure), "error")
         return AttemptFailed(task, attempt, failure)
     abandoned = "; its thread cannot be stopped and goes on" if toll.threads else ""
+    if toll.elsewhere:
+        abandoned = "; it had begun, and goes on where it runs: its executor cannot stop it"
     if trio.current_time() >= scope.deadline:
         message = assignment.too_long + abandoned
         assignment.output.write(f"TimeoutError: {message}\n", "error")
         cut = TaskError("TimeoutError", message)
         return AttemptFailed(task, attempt, cut, ABANDONED if abandoned else TIMEOUT)
+    if toll.elsewhere:
+        assignment.output.write(f"cancelled{abandoned}\n", "error")
     return AttemptCancelled(task, attempt, ABANDONED if abandoned else "")
 
 
@@ -130,7 +139,10 @@ async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None])
         await assignment.open_resources()
     if assignment.when is not None and not await call_operator(assignment.when, context, limiter=limiter):
         return AttemptSkipped(context.task, context.attempt, "its condition does not hold")
-    result = await call_operator(assignment.work, context, limiter=limiter)
+    if assignment.executor is None:
+        result = await call_operator(assignment.work, context, limiter=limiter)
+    else:
+        result = await assignment.executor.run(assignment.work, context)
     if assignment.expands:
         return AttemptExpanded(context.task, context.attempt, mask_value(map_items(result)))
     result = mask_value(result)
@@ -153,7 +165,10 @@ def describe_error(error: BaseException) -> TaskError:
     except Exception:  # noqa: BLE001  # a broken __str__ is the user's
         message = "(its text could not be made)"
     try:
-        lines = "".join(traceback.format_exception(type(error), error, _from_the_work_on(error.__traceback__)))
+        if isinstance(error.__cause__, RemoteTraceback):  # where it was raised; our side of it is nobody's concern
+            lines = str(error.__cause__)
+        else:
+            lines = "".join(traceback.format_exception(type(error), error, _from_the_work_on(error.__traceback__)))
     except Exception:  # noqa: BLE001
         lines = ""
     return TaskError(

@@ -27,11 +27,11 @@ from goflow_trio.actors.backfill import started as backfill_started
 from goflow_trio.actors.batch import Submission, submit_all
 from goflow_trio.actors.children import Parent, force, run_child, with_children
 from goflow_trio.actors.environment import Environment, real_environment
+from goflow_trio.actors.executing import Executors
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.gate import Account, Gate, Limit
 from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.health import Health, worst_first
-from goflow_trio.actors.logs import task_logging
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.scheduler import Scheduler
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
@@ -72,6 +72,7 @@ from goflow_trio.errors import (
 )
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.operators import processes
+from goflow_trio.operators.logs import task_logging
 from goflow_trio.schedules import in_utc, upcoming
 from goflow_trio.stores import Backend, open_backend
 
@@ -998,13 +999,14 @@ async def open_engine(
         raise
     failure: BaseException | None = None
     outputs = Outputs(opened, world)
+    executors = Executors()
     try:
         with task_logging():
             async with processes.guard(), trio.open_nursery() as nursery:
                 nursery.start_soon(opened.run, name="store")
                 nursery.start_soon(outputs.run, name="outputs")
                 threads = world.operator_threads or trio.CapacityLimiter(limits.OPERATOR_THREADS)
-                surroundings = Surroundings(opened, world, threads, outputs)
+                surroundings = Surroundings(opened, world, threads, outputs, executors=executors)
                 if environment is None:  # in virtual time nothing is late
                     surroundings.watchdog = Watchdog()
                     nursery.start_soon(surroundings.watchdog.run, name="watchdog")
@@ -1020,7 +1022,8 @@ async def open_engine(
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:
         failure = failure if isinstance(failure, Exception) else only_error(group)
-    finally:  # both shield themselves, with a time-out
+    finally:  # each shields itself, with a time-out
+        await executors.aclose()  # noqa: ASYNC102
         await outputs.aclose()  # noqa: ASYNC102
         await opened.close()  # noqa: ASYNC102
     if opened.lost is not None:  # what came after that is only its consequence

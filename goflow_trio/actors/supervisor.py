@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 from goflow_trio.actors.attempt import Assignment, run_attempt
 from goflow_trio.actors.children import Parent
 from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.executing import Executors
 from goflow_trio.actors.gate import Account
 from goflow_trio.actors.health import Cause, Condition
 from goflow_trio.actors.mapping import prepare_items
@@ -40,6 +41,7 @@ from goflow_trio.core.messages import (
 from goflow_trio.core.plan import BRANCH
 from goflow_trio.core.record import ExecutionRecord, TaskRecord, item_name
 from goflow_trio.core.states import State
+from goflow_trio.executors.base import Executor
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
@@ -59,9 +61,10 @@ def _no_child(child: str) -> None:
 
 @frozen
 class Work:
-    """What a task has to call: its operator, its condition, and what gives its items."""
+    """What a task has to call: its operator and where it runs, its condition, and what gives its items."""
 
     operator: Prepared
+    executor: Executor | None
     when: Prepared | None
     items: Prepared | None
 
@@ -80,6 +83,7 @@ class Surroundings:
         force_child: passes on to a child that clean-up is to be ended too.
         watchdog: tells when the loop was blocked; there is none in virtual time.
         operators: operators, looked at once, by identity of the task's definition.
+        executors: where tasks run that do not run here.
     """
 
     store: Store
@@ -91,6 +95,7 @@ class Surroundings:
     force_child: Callable[[str], None] = _no_child
     watchdog: Watchdog | None = None
     operators: dict[int, Work] = field(factory=dict)
+    executors: Executors = field(factory=Executors)
 
     def causes(self) -> list[Cause]:
         """Return what of the work that is done is bad for the rest."""
@@ -107,7 +112,9 @@ class Surroundings:
         if known is None:
             when = None if task.when is None else prepare(task.when, task=task.name)
             items = None if task.over is None else prepare_items(task)
-            known = self.operators[id(task)] = Work(prepare(task.operator, task=task.name), when, items)
+            operator = prepare(task.operator, task=task.name)
+            executor = self.executors.of(task, operator)
+            known = self.operators[id(task)] = Work(operator, executor, when, items)
         return known
 
 
@@ -352,6 +359,7 @@ class Supervisor:
             branch,
             expands,
             self._opener(task.name, context, used, nursery),
+            None if expands else work.executor,
         )
         goes_on = self._restored and order.waits
         nursery.start_soon(self._run_attempt, assignment, goes_on, name=f"task {name}")

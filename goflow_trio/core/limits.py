@@ -25,6 +25,9 @@ CRASH_LIMIT: Final = 3
 OPERATOR_THREADS: Final = 64
 """Worker threads for synchronous operators; the store has a thread of its own."""
 
+EXECUTOR_CLOSE_SECONDS: Final = 15.0
+"""Seconds that closing an executor may take at the engine's end."""
+
 CONDITION_THREADS: Final = 32
 """Worker threads for synchronous conditions of `WaitFor`, which hold no slot."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
@@ -12,6 +12,9 @@ from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.names import check_name
 from goflow_trio.jobs.retry import ConstantDelay, RetryDelay
 from goflow_trio.jobs.trigger_rules import RuleFunction, TriggerRule, rule_function
+
+EXECUTOR_NAMES: Final = frozenset({"thread", "process"})
+"""Executors that the engine makes by itself."""
 
 _Other = TypeVar("_Other", bound="Task | Iterable[Task]")
 
@@ -54,6 +57,8 @@ class Task:
         pool_slots: how many.
         priority: among tasks that wait for a slot, higher starts first.
         group: name of a group of tasks that are shown together; see `Job.group`.
+        executor: where a plain function runs: an object such as `Process(limit=2)`, or `"thread"` or `"process"` for
+            one that the engine shares between all who say so. None, or `"here"`: the engine's loop and its threads.
         when: a condition: a function of the context, sync or async, asked when the task would run, before each
             attempt. Does it not hold, the task is skipped.
 
@@ -79,6 +84,7 @@ class Task:
         pool: str | None = None,
         pool_slots: int = 1,
         priority: int = 0,
+        executor: Any = None,
         when: Callable[..., Any] | None = None,
         group: str = "",
     ) -> None:
@@ -106,6 +112,7 @@ class Task:
         self.pool = None if pool is None else check_name(pool, f"task {name!r}: pool")
         self.pool_slots = _whole(name, "pool_slots", pool_slots, least=1)
         self.priority = _whole(name, "priority", priority)
+        self.executor = _executor(name, executor)
         if when is not None and not callable(when):
             raise DefinitionError(f"task {name!r}: when must be a function of the context, got {when!r}")
         self.when = when
@@ -182,6 +189,23 @@ def _tasks(other: object) -> list[Task]:
     if len(tasks) < len(given):
         raise DefinitionError(f">> and << take a task or a list of tasks, got {other!r}")
     return tasks
+
+
+def _executor(task: str, value: Any) -> Any:
+    """Return an executor or its name; None for `here`."""
+    if value is None or value == "here":
+        return None
+    if isinstance(value, str):
+        known = value in EXECUTOR_NAMES
+    else:
+        methods = [getattr(value, method, None) for method in ("check", "run", "aclose")]
+        known = all(map(callable, methods)) and not isinstance(value, type)
+    if known:
+        return value
+    raise DefinitionError(
+        f"task {task!r}: executor must be 'here', 'thread', 'process' or an object such as Process(limit=2),"
+        f" got {value!r}"
+    )
 
 
 def _whole(task: str, what: str, value: object, least: int | None = None) -> int:

@@ -35,12 +35,14 @@ class Toll:
         processes: processes that were running and were ended.
         killed: how many of them did not end when told to, and were killed.
         threads: threads that went on when their attempt had ended.
+        elsewhere: calls that went on in an executor which cannot stop what it has begun.
         strays: where those threads are counted as long as they run.
     """
 
     processes: int = 0
     killed: int = 0
     threads: int = 0
+    elsewhere: int = 0
     strays: Strays = field(factory=Strays, repr=False, eq=False)
 
     def add(self, other: Toll) -> None:
@@ -48,6 +50,7 @@ class Toll:
         self.processes += other.processes
         self.killed += other.killed
         self.threads += other.threads
+        self.elsewhere += other.elsewhere
 
 
 current_toll: Final[ContextVar[Toll | None]] = ContextVar("goflow_trio_toll", default=None)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FOLDER = Path(__file__).parents[2] / "examples"
 
 
@@ -29,3 +31,14 @@ def test_limits_and_cancel():
     assert "urgent is successful" in lines
     assert any(re.fullmatch(r"ended 3 tasks and \d+ processes in \d+\.\d s", line) for line in lines)
     assert lines[-1] == "loading tue"
+
+
+def test_executors():
+    pytest.importorskip("trio_parallel", reason="needs the extra process")
+    assert run("executors") == [
+        "primes: 25 168",
+        "printed: counting up to 1000",
+        "never_end: it took longer than 2 s",
+        "fail: ValueError: no luck over there",
+        "pid is mine: True",
+    ]

@@ -1,4 +1,4 @@
-"""Python's logging and printing inside a task become output of the task, as long as an engine is open in the process.
+"""Python's logging and printing inside a task become output of the task, while an engine, or a worker's call, is open.
 
 Which attempt a record or a line belongs to is a context variable, set by the task actor: it follows the work into trio
 tasks and into trio's worker threads. (A thread that the work starts by `threading` begins with an empty context, as
@@ -14,14 +14,27 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Final, TextIO
+from typing import Any, Final, Protocol, TextIO
 
-from goflow_trio.actors.outputs import AttemptOutput
 
-current_output: Final[ContextVar[AttemptOutput | None]] = ContextVar("goflow_trio_output", default=None)
+class Sink(Protocol):
+    """Takes what is logged and printed, from any thread."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether what comes now is nobody's."""
+        ...  # pragma: no cover
+
+    def write(self, data: bytes | str, stream: str = "stdout") -> None:
+        """Take the next bytes of a stream; never blocks."""
+        ...  # pragma: no cover
+
+
+current_output: Final[ContextVar[Sink | None]] = ContextVar("goflow_trio_output", default=None)
 """Where what is logged now belongs; None outside of tasks."""
 
 
@@ -70,6 +83,7 @@ class _Routed:
 
 
 _handler: Final = _TaskHandler()
+_lock: Final = threading.Lock()  # workers call from several threads
 _users = 0
 _raised_level = False
 _routed: Final[dict[str, _Routed]] = {}
@@ -79,15 +93,17 @@ _routed: Final[dict[str, _Routed]] = {}
 def task_logging() -> Iterator[None]:
     """Route what tasks log and print for the length of a block; engines in one process may overlap."""
     global _users  # noqa: PLW0603  # there is one root logger, and one sys.stdout
-    _users += 1
-    if _users == 1:
-        _begin()
+    with _lock:
+        _users += 1
+        if _users == 1:
+            _begin()
     try:
         yield
     finally:
-        _users -= 1
-        if not _users:
-            _end()
+        with _lock:
+            _users -= 1
+            if not _users:
+                _end()
 
 
 def _begin() -> None:
