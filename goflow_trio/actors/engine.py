@@ -6,9 +6,7 @@ in the store to be resumed by the next engine that opens it. A fault in one exec
 
 from __future__ import annotations
 
-import hmac
 import logging
-import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +19,7 @@ import trio
 from attrs import evolve, frozen
 
 from goflow_trio import codec
-from goflow_trio.actors import keys
+from goflow_trio.actors import hooks, keys
 from goflow_trio.actors.backfill import Backfill, Range, plan_backfill
 from goflow_trio.actors.backfill import started as backfill_started
 from goflow_trio.actors.batch import Submission, submit_all
@@ -850,9 +848,7 @@ class Engine:
             UnknownJob: there is no such job, it has no webhook, or the token is wrong: who asks learns nothing more.
             UsageError: the parameters cannot be used.
         """
-        secret = self.jobs[job].webhook if job in self.jobs else None
-        expected = secret if secret is None or isinstance(secret, str) else secret.reveal()
-        if not hmac.compare_digest((expected or secrets.token_hex()).encode(), token.encode("utf-8", "replace")):
+        if not hooks.opens(self.jobs.get(job), token):
             raise UnknownJob(f"no job {job!r} has a webhook with this token")
         return await self._submit(job, params, idempotency_key=idempotency_key, trigger="webhook")
 

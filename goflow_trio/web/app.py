@@ -29,7 +29,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, backfills, docs, executions, metrics, overview, runs, stream, tasks
+from goflow_trio.web import api, backfills, docs, executions, hooks, metrics, overview, runs, stream, tasks
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.guard import routes as sessions
 from goflow_trio.web.guard.rules import Refused
@@ -42,6 +42,7 @@ logger = logging.getLogger("goflow_trio.web")
 
 ROUTES: tuple[Routes, ...] = (
     api.routes,
+    hooks.routes,
     executions.routes,
     tasks.routes,
     backfills.routes,

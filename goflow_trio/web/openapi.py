@@ -38,7 +38,9 @@ _FURTHER: dict[int, str] = {
     416: "Nothing is kept in that range.",
     422: "It was understood and is refused; nothing was done.",
 }
+HOOK_TOKEN = "X-Hook-Token"  # noqa: S105  # the header, not what is in it
 _NEEDS_BODY = {408, 413, 415}
+_SECURITY: dict[str, list[dict[str, list[str]]]] = {"open": [], "hook": [{"hook": []}]}
 _REF = "#/components/schemas/{name}"
 
 
@@ -67,6 +69,12 @@ def describe(groups: Sequence[Routes]) -> dict[str, Any]:
             "responses": {HTTPStatus(status).name: _problem(text) for status, text in (COMMON | _FURTHER).items()},
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
+                "hook": {
+                    "type": "apiKey",
+                    "in": "header",
+                    "name": HOOK_TOKEN,
+                    "description": "The token of one job; as a bearer token too.",
+                },
                 "session": {"type": "apiKey", "in": "cookie", "name": COOKIE},
             },
         },
@@ -102,7 +110,7 @@ def _operation(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
             *_parameters(route.headers, "header", schemas),
         ],
         "responses": _responses(route),
-        "security": [] if route.role == "open" else [{}, {"token": []}, {"session": []}],
+        "security": _SECURITY.get(route.role, [{}, {"token": []}, {"session": []}]),
         "x-role": route.role,
     }
     if route.method == "WEBSOCKET":

@@ -93,7 +93,8 @@ class Route:
         path: as in OpenAPI: `/api/jobs/{job}`.
         handler: the function behind it.
         tag: the group it is listed in.
-        role: what a caller must be allowed to: `open` (nothing), `read` or `operate`.
+        role: what a caller must be allowed to: `open` (nothing), `read` or `operate`; `hook` asks for the token of
+            its job, whoever calls.
         errors: statuses of errors it answers with besides the common ones.
         answers: type of the body by status.
         content_type: media type of the answer with status 200.

@@ -35,8 +35,8 @@ def test_every_operation_says_what_it_does_and_who_may():
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], path
-            assert operation["x-role"] in {"open", "read", "operate"}
-            assert operation["x-role"] == "open" or (operation["x-role"] == "operate") == (method == "post")
+            assert operation["x-role"] in {"open", "read", "operate", "hook"}
+            assert operation["x-role"] in {"open", "hook"} or (operation["x-role"] == "operate") == (method == "post")
 
 
 async def test_the_description_and_its_page_are_served():

@@ -39,6 +39,9 @@ class Caller:
 ANYBODY = Caller("", Role.OPERATE)
 """Who calls a server without tokens."""
 
+UNPROVEN = Caller("", Role.READ)
+"""Who calls a webhook: the route itself asks for the token of its job, which is no token of the server."""
+
 
 class Callers:
     """Everybody who may call.
@@ -102,6 +105,15 @@ class Callers:
             raise Refused(HTTPStatus.UNAUTHORIZED, f"the token of {token.name} has expired", _INVALID)
         if self._tokens is not None and self._tokens.was_revoked(text):  # no guess, and not to be counted as one
             raise Refused(HTTPStatus.UNAUTHORIZED, "this token was revoked", _INVALID)
+        self.count_wrong(address)
+        raise Refused(HTTPStatus.UNAUTHORIZED, "the token is not known here", _INVALID)
+
+    def count_wrong(self, address: str) -> None:
+        """Count a wrong token of an address.
+
+        Raises:
+            Refused: 429, if it showed too many.
+        """
         wait = self._backoff.wrong(address)
         if wait:
             raise Refused(
@@ -109,7 +121,6 @@ class Callers:
                 "too many wrong tokens came from this address; a right one is let through all the same",
                 {"Retry-After": str(wait)},
             )
-        raise Refused(HTTPStatus.UNAUTHORIZED, "the token is not known here", _INVALID)
 
     def is_valid(self, caller: Caller) -> bool:
         """Return whether who was let in would still be."""

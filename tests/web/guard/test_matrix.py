@@ -13,7 +13,7 @@ import pytest
 from goflow_trio import Goflow, Security
 from goflow_trio.web.app import ROUTES
 from goflow_trio.web.guard import tokens
-from goflow_trio.web.guard.layer import PUBLIC
+from goflow_trio.web.guard.layer import HOOK, PUBLIC
 from tests.web.guard.driving import ask
 
 TOKENS = ("none", "bad", "expired", "revoked", "read", "operate", "cookie-read", "cookie-operate", "cookie-over")
@@ -87,6 +87,11 @@ def headers_of(token, host, origin, cookies):
     return headers
 
 
+def is_hook(method, path):
+    """Return whether a route asks for a token of its own; `test_hooks` proves that it does."""
+    return method == "POST" and HOOK.fullmatch(path.encode()) is not None
+
+
 def expected(method, path, token, host, origin):
     """Return the status of a refusal; None if it is let through."""
     is_unsafe = method not in {"GET", "HEAD", "OPTIONS"}
@@ -94,7 +99,7 @@ def expected(method, path, token, host, origin):
         return 421
     if is_unsafe and origin not in {"none", "same", "typed"}:
         return 403
-    if (method, path) in PUBLIC:
+    if (method, path) in PUBLIC or is_hook(method, path):
         return None
     if token in {"none", "bad", "expired", "revoked", "cookie-over"}:
         return 401
@@ -106,6 +111,7 @@ def expected(method, path, token, host, origin):
 async def test_every_route_is_guarded(world):
     app, reached, cookies = world
     table = [*routes(app), ("GET", "/not/a/route"), ("DELETE", "/api/health"), ("GET", "/api/health/")]
+    assert [route for route in table if is_hook(*route)] == [("POST", "/api/jobs/x/hook")]
     assert {("WS", "/api/ws"), ("GET", "/stream"), ("GET", "/api/docs"), ("GET", "/ui/")} <= set(table)
     asked = 0
     for (method, path), token, host, origin in product(table, TOKENS, HOSTS, ORIGINS):
@@ -131,6 +137,8 @@ def test_what_routes_declare_is_what_the_guard_holds_them_to():
         for route in group.routes:
             if (route.method, route.path) in PUBLIC:
                 assert route.role == "open"
+            elif is_hook(route.method, route.path):
+                assert route.role == "hook"
             else:
                 assert route.role == ("read" if route.method in {"GET", "WEBSOCKET"} else "operate"), route.path
 
