@@ -28,7 +28,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.executors import Executor, Futures, Process, Thread
+from goflow_trio.executors import Dask, Executor, Futures, Process, Thread
 from goflow_trio.goflow import Goflow
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
@@ -63,6 +63,7 @@ __all__ = [
     "CancelReceipt",
     "Command",
     "ConstantDelay",
+    "Dask",
     "DefinitionError",
     "Engine",
     "Execution",

@@ -22,6 +22,7 @@ def test_public_names_are_sorted_and_complete():
         "Branch",
         "Command",
         "ConstantDelay",
+        "Dask",
         "ExponentialBackoff",
         "Executor",
         "Function",

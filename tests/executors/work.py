@@ -71,3 +71,15 @@ def note_and_sleep(context):
 
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def wait_for_go(context):
+    """Say that this attempt has begun, at most once, then wait until the test says go."""
+    folder = Path(context.params["folder"])
+    with (folder / f"{context.index}-{context.attempt}").open("x") as file:
+        file.write(str(os.getpid()))
+    print(f"item {context.item}")
+    until = time.monotonic() + 60
+    while not (folder / "go").exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    return context.item * 10
