@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,8 +28,8 @@ class Process:
     """Run plain functions in processes, at most `limit` at once: `Task("crunch", crunch, executor=Process())`.
 
     Cancel and time-out kill the process, in the middle of whatever it does. Processes are started when there is work,
-    used again, and end with the engine. What a process starts by itself is not ended with it: that is what `Command` is
-    for. Needs the extra `process`.
+    used again, and end with the engine, also when that is killed. What a process starts by itself is not ended with
+    it: that is what `Command` is for. Needs the extra `process`.
 
     Args:
         limit: how many run at once, as many as there are processors by default; others wait, and the wait counts as
@@ -70,7 +71,9 @@ class Process:
         if self._workers is None:
             from trio_parallel import open_worker_context  # noqa: PLC0415  # an extra
 
-            self._workers = await self._open.enter_async_context(open_worker_context(grace_period=GRACE))
+            self._workers = await self._open.enter_async_context(
+                open_worker_context(init=_end_with_parent, grace_period=GRACE)
+            )
         return self._workers
 
     async def aclose(self) -> None:
@@ -84,6 +87,22 @@ class Process:
 
     def __repr__(self) -> str:
         return f"Process(limit={self._limiter.total_tokens:g})"
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that started it is gone, also in the middle of a call: nobody waits for it."""
+    from multiprocessing import parent_process  # noqa: PLC0415  # there it is loaded, here nobody needs it
+
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_outlive, args=(parent.sentinel,), name="goflow-trio, parent", daemon=True).start()
+
+
+def _outlive(parent: int) -> None:
+    from multiprocessing.connection import wait  # noqa: PLC0415
+
+    wait([parent])
+    os._exit(1)
 
 
 def _how(error: BaseException) -> str:

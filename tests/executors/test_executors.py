@@ -175,11 +175,14 @@ async def test_a_pool_cannot_stop_what_it_began_and_that_is_told(tmp_path):
         go_on.wait(60)
 
     with ThreadPoolExecutor(1) as pool:
-        job = job_of(Futures(pool), first)
-        job.add(Task("second", lambda: never.write_text(""), executor=Futures(pool)))
-        async with open_engine(jobs=[job]) as engine:
+        second = Job("second")
+        second.add(Task("second", lambda: never.write_text(""), executor=Futures(pool)))
+        async with open_engine(jobs=[job_of(Futures(pool), first), second]) as engine:
             execution = await engine.submit("job")
             await until_written(begun)
+            queued = await engine.submit("second")
+            await until(lambda: pool._work_queue.qsize() == 1)
+            await queued.cancel()
             await execution.cancel()
             record = await execution.wait()
             output = await engine.output(record.id, "first")
@@ -187,7 +190,7 @@ async def test_a_pool_cannot_stop_what_it_began_and_that_is_told(tmp_path):
         assert record.state == "cancelled"
         assert record.tasks["first"].attempts[0].reason == "cancelled; abandoned"
         assert b"it had begun, and goes on where it runs" in output.data
-        assert record.tasks["second"].attempts[0].reason == "cancelled"
+        assert queued.record.tasks["second"].attempts[0].reason == "cancelled"
         assert pool.submit(int).result() == 0  # it is its giver's, and was not shut down
     assert not never.exists()
 
@@ -274,3 +277,36 @@ def test_functions_of_a_file_of_jobs_travel(tmp_path):
     )
     assert "Mine: mine" in done.stdout + done.stderr
     assert done.returncode == 1
+
+
+async def test_workers_end_with_a_server_that_is_killed(tmp_path):
+    file = tmp_path / "pid"
+    code = (
+        "import sys, trio\nfrom goflow_trio import Job, Task, open_engine\nfrom tests.executors import work\n"
+        "async def main():\n"
+        "    job = Job('job', params={'file': sys.argv[1], 'seconds': 60})\n"
+        "    job.add(Task('task', work.note_and_sleep, executor='process'))\n"
+        "    async with open_engine(jobs=[job]) as engine:\n"
+        "        await (await engine.submit('job')).wait()\n"
+        "if __name__ == '__main__':\n    trio.run(main)\n"
+    )
+    script = tmp_path / "server.py"
+    script.write_text(code)
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    server = subprocess.Popen([sys.executable, str(script), str(file)], env=env)  # noqa: ASYNC220
+    try:
+        pid = await until_written(file)
+        assert not is_gone(pid)
+    finally:
+        server.kill()
+        server.wait()
+    await until(partial(is_gone, pid), 10)
+
+
+async def test_workers_end_with_the_engine(tmp_path):
+    file = tmp_path / "pid"
+    with assert_no_leaks():
+        async with open_engine(jobs=[job_of("process", work.note_and_sleep)]) as engine:
+            await engine.submit("job", {"file": str(file)})
+            pid = await until_written(file)
+        assert is_gone(pid)
