@@ -7,13 +7,14 @@ from an engine whose lease has run out, and submit one execution after the other
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import trio
 
 from goflow_trio import Job, open_engine
 from goflow_trio.core import limits
-from goflow_trio.errors import StoreFenced
+from goflow_trio.errors import StoreFenced, StoreUnavailable
 
 
 def job(log: Path) -> Job:
@@ -60,7 +61,8 @@ async def run(database: str, log: str, mode: str) -> None:
     store = f"sqlite:///{database}"
     async with open_engine(store, jobs=[job(Path(log))], takeover=mode == "takeover") as engine:
         while mode == "takeover":
-            print((await engine.submit("diamond")).id, flush=True)
+            with suppress(StoreUnavailable):  # stopped in the middle of a write, it seems to have waited for long
+                print((await engine.submit("diamond")).id, flush=True)
             await trio.sleep(0.05)
         if mode == "submit":
             await engine.toggle("diamond")
