@@ -170,7 +170,7 @@ class Goflow:
         from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415  # see app
 
         tls = self.security.tls()
-        exposed = insecure or self.security.token_file is not None
+        exposed = insecure or self.security.asks_who_calls
         with listen(bind, exposed=exposed) as listener:  # before the store is touched
             app = self.app
             assert self._guard is not None

@@ -1,11 +1,13 @@
-"""Finds out who calls: by bearer token, by the cookie of a session, or by there being no tokens at all."""
+"""Finds out who calls: by bearer token, by the cookie of a session, by the host, or by there being none of these."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -14,6 +16,8 @@ from goflow_trio.web.guard.rules import Refused
 from goflow_trio.web.guard.sessions import COOKIE, Sessions
 from goflow_trio.web.guard.settings import Security
 from goflow_trio.web.guard.tokens import Role, Token, TokenFile
+
+logger = logging.getLogger("goflow_trio.web.guard")
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="goflow-trio"'}
 _INVALID = {"WWW-Authenticate": 'Bearer realm="goflow-trio", error="invalid_token"'}
@@ -24,10 +28,10 @@ class Caller:
     """Who calls.
 
     Args:
-        name: as the token file has it; empty where no tokens are asked for.
+        name: as the token file or the host has it; empty where nobody is asked who they are.
         role: what it may do.
-        token: what it showed; None where no tokens are asked for.
-        session: the cookie, if it came by one.
+        token: what it showed; None if it showed none.
+        session: the cookie, if it came by one of ours.
     """
 
     name: str
@@ -40,7 +44,7 @@ ANYBODY = Caller("", Role.OPERATE)
 """Who calls a server without tokens."""
 
 UNPROVEN = Caller("", Role.READ)
-"""Who calls a webhook: the route itself asks for the token of its job, which is no token of the server."""
+"""Who calls where the guard leaves it to others to ask: a webhook, or where a host signs people in."""
 
 
 class Callers:
@@ -52,7 +56,7 @@ class Callers:
         monotonic: a clock that does not jump.
 
     Attributes:
-        wants_token: whether there is a token file.
+        are_known: whether a request is refused that nobody is known to have sent.
 
     Raises:
         UsageError: the token file cannot be used.
@@ -64,20 +68,36 @@ class Callers:
         self._sessions = Sessions(now)
         self._backoff = Backoff(monotonic)
         self._now = now
-        self.wants_token = self._tokens is not None
+        self._ask_host = security.identify
+        self.are_known = security.asks_who_calls
 
-    def identify(self, headers: Mapping[str, str], address: str) -> Caller:
+    def identify(self, scope: Mapping[str, Any], headers: Mapping[str, str], address: str) -> Caller:
         """Return who calls.
 
         Args:
-            headers: of the request, names in lower case.
+            scope: the request.
+            headers: its headers, names in lower case.
             address: the caller's.
 
         Raises:
             Refused: 401, or 429 after too many wrong tokens.
         """
-        if self._tokens is None:
+        if not self.are_known:
             return ANYBODY
+        caller = self._by_token(headers, address) or self._by_host(scope)
+        if caller is not None:
+            return caller
+        raise Refused(
+            HTTPStatus.UNAUTHORIZED,
+            "a token is needed: send it as `Authorization: Bearer …`, or sign in at POST /api/login"
+            if self._tokens is not None
+            else "it is not known who sent this: sign in first",
+            _CHALLENGE if self._tokens is not None else {},
+        )
+
+    def _by_token(self, headers: Mapping[str, str], address: str) -> Caller | None:
+        if self._tokens is None:
+            return None
         scheme, _, text = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             token = self.check(text.strip(), address)
@@ -86,11 +106,16 @@ class Callers:
         session = self._sessions.find(cookie) if cookie else None
         if session is not None and self._tokens.is_valid(session):
             return Caller(session.name, session.role, session, cookie)
-        raise Refused(
-            HTTPStatus.UNAUTHORIZED,
-            "a token is needed: send it as `Authorization: Bearer …`, or sign in at POST /api/login",
-            _CHALLENGE,
-        )
+        return None
+
+    def _by_host(self, scope: Mapping[str, Any]) -> Caller | None:
+        if self._ask_host is None:
+            return None
+        try:
+            return self._ask_host(scope)
+        except Exception:
+            logger.exception("identify failed, so it let nobody in")
+            return None
 
     def check(self, text: str, address: str) -> Token:
         """Return the line of a token that counts.
@@ -122,10 +147,12 @@ class Callers:
                 {"Retry-After": str(wait)},
             )
 
-    def is_valid(self, caller: Caller) -> bool:
-        """Return whether who was let in would still be."""
-        if self._tokens is None or caller.token is None:
+    def is_valid(self, caller: Caller, scope: Mapping[str, Any]) -> bool:
+        """Return whether who was let in with a request would still be."""
+        if caller in {ANYBODY, UNPROVEN}:
             return True
+        if self._tokens is None or caller.token is None:
+            return self._by_host(scope) == caller
         if caller.session is not None and self._sessions.find(caller.session) is None:
             return False
         return self._tokens.is_valid(caller.token)
@@ -136,7 +163,7 @@ class Callers:
         Raises:
             Refused: as `check`.
         """
-        if self._tokens is None:
+        if not self.are_known:
             return "", None
         token = self.check(text, address)
         return self._sessions.begin(token), token

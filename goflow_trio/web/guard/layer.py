@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import trio
 from attrs import define
@@ -69,6 +70,7 @@ class _Open:
     """A request being answered."""
 
     caller: Caller
+    asked: Mapping[str, Any]
     scope: trio.CancelScope
     is_stream: bool = False
     has_started: bool = False
@@ -113,7 +115,7 @@ class Guard:
         while True:
             await trio.sleep(limits.REVOKED_SECONDS)
             for request in list(self.open):
-                if not self.callers.is_valid(request.caller):
+                if not self.callers.is_valid(request.caller, request.asked):
                     request.scope.cancel()
 
     def end_streams(self) -> None:
@@ -152,7 +154,9 @@ class _Request:
             if not raw.startswith(root.encode()):
                 scope["raw_path"] = root.encode() + raw
         raw = scope.get("raw_path") or scope["path"].encode("utf-8", "surrogateescape")
-        self._is_hook = self._method == "POST" and HOOK.fullmatch(raw, len(root)) is not None
+        is_hook = self._method == "POST" and HOOK.fullmatch(raw, len(root)) is not None
+        sign_in = security.sign_in
+        self._is_asked_there = is_hook or (bool(sign_in) and self._path.startswith(sign_in))
         self._is_public = (self._method, self._path) in PUBLIC and not self._is_websocket
         self._origin = self._headers.get("origin", "")
         self._may_read = self._origin.lower() in security.cors_origins
@@ -189,11 +193,11 @@ class _Request:
 
     def _let_in(self) -> None:
         """Find out who calls, and refuse what they may not do."""
-        if self._is_hook:
+        if self._is_asked_there:
             self._caller = UNPROVEN
             return
         try:
-            self._caller = self._guard.callers.identify(self._headers, self._address)
+            self._caller = self._guard.callers.identify(self._scope, self._headers, self._address)
         except Refused:
             if self._is_public:
                 return
@@ -201,7 +205,7 @@ class _Request:
         if self._method not in SAFE and self._caller.role is not Role.OPERATE and not self._is_public:
             raise Refused(
                 HTTPStatus.FORBIDDEN,
-                f"the token of {self._caller.name} has the role {self._caller.role}; this needs the role operate",
+                f"{self._caller.name} has the role {self._caller.role}; this needs the role operate",
             )
 
     async def _body(self) -> Receive | None:
@@ -250,7 +254,7 @@ class _Request:
     # What is answered -------------------------------------------------------------------------------
 
     async def _pass(self, receive: Receive) -> None:
-        request = _Open(self._caller, trio.CancelScope(), is_stream=self._is_websocket)
+        request = _Open(self._caller, self._scope, trio.CancelScope(), is_stream=self._is_websocket)
         self._guard.open.add(request)
         try:
             with request.scope:
@@ -295,7 +299,7 @@ class _Request:
         wanted = dict(HEADERS)
         if self._scope["scheme"] in {"https", "wss"}:
             wanted |= OVER_TLS
-        if self._guard.callers.wants_token:
+        if self._guard.callers.are_known:
             wanted["cache-control"] = "private, no-cache"
         headers += [(name.encode(), value.encode()) for name, value in wanted.items() if name.encode() not in present]
         if self._guard.security.cors_origins:
@@ -309,10 +313,16 @@ class _Request:
 
     async def _refuse(self, refused: Refused) -> None:
         self._tell("refused", int(refused.status), detail=refused.detail)
-        if not self._is_websocket and wants_page(self._headers, self._method, refused):
+        security = self._guard.security
+        can_sign_in = bool(security.sign_in) or security.token_file is not None
+        if can_sign_in and not self._is_websocket and wants_page(self._headers, self._method, refused):
             query = self._scope["query_string"].decode("latin1")
-            after = self._guard.security.root_path + self._path + (f"?{query}" if query else "")
-            page = sign_in_page(self._guard.security.root_path, after)
+            after = security.root_path + self._path + (f"?{query}" if query else "")
+            if security.sign_in:
+                there = f"{security.root_path}{security.sign_in}?next={quote(after, safe='')}"
+                await self._reply(HTTPStatus.SEE_OTHER, {"Location": there, "Cache-Control": "no-store"}, b"")
+                return
+            page = sign_in_page(security.root_path, after)
             await self._reply(refused.status, {**refused.headers, **PAGE_HEADERS}, page)
         else:
             await self._reply(refused.status, *refusal(refused))

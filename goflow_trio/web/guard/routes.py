@@ -107,7 +107,7 @@ def _callers() -> Callers:
 
 def _session(caller: Caller) -> Session:
     expires = caller.token.expires if caller.token else None
-    return Session(caller.name, caller.role, wire.timestamp(expires), _callers().wants_token)
+    return Session(caller.name, caller.role, wire.timestamp(expires), _callers().are_known)
 
 
 def _own_path(path: str) -> str:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from goflow_trio.errors import UsageError
+
+if TYPE_CHECKING:
+    from goflow_trio.web.guard.callers import Caller
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -48,6 +53,15 @@ def _root_path(value: str) -> str:
     return path
 
 
+_OWN_PATHS = {"/api/", "/ui/", "/stream/", "/metrics/"}
+
+
+def _sign_in(value: str) -> str:
+    if value and (not re.fullmatch(r"/[A-Za-z0-9_-]+/", value) or value in _OWN_PATHS):
+        raise UsageError(f"sign_in {value!r}: write one part of a path that is nobody else's, such as /oidc/")
+    return value
+
+
 @frozen(kw_only=True)
 class Security:
     """Who may reach a server, and how. The defaults fit a server on loopback without tokens.
@@ -61,6 +75,11 @@ class Security:
         root_path: the path it is reached under, if a reverse proxy puts it below one.
         certfile: a certificate in PEM, to speak TLS.
         keyfile: its private key.
+        identify: says who sends a request, by its ASGI scope, where no token of the file does: a `Caller`, or None for
+            somebody unknown, who is refused. From then on nothing is answered without one. It is asked on the event
+            loop, again and again while a stream is open, and must not wait.
+        sign_in: path below which a middleware or a route of yours signs people in, such as `/oidc/`. It is answered
+            whoever calls, and browsers of unknown callers are sent there, with the path they asked for as `next`.
 
     Raises:
         UsageError: one of them is wrong.
@@ -73,9 +92,18 @@ class Security:
     root_path: str = field(default="", converter=_root_path)
     certfile: str | os.PathLike[str] | None = None
     keyfile: str | os.PathLike[str] | None = None
+    identify: Callable[[Mapping[str, Any]], Caller | None] | None = None
+    sign_in: str = field(default="", converter=_sign_in)
+
+    @property
+    def asks_who_calls(self) -> bool:
+        """Whether a request is refused that nobody is known to have sent."""
+        return self.token_file is not None or self.identify is not None
 
     def __attrs_post_init__(self) -> None:
         """Refuse half of a pair."""
+        if self.sign_in and self.identify is None:
+            raise UsageError("sign_in goes together with identify, which says who has signed in")
         if (self.certfile is None) != (self.keyfile is None):
             raise UsageError("a certificate and its key go together: give certfile and keyfile, or neither")
 

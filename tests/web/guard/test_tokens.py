@@ -71,7 +71,7 @@ class World:
 
     def status(self, token, address="1.2.3.4"):
         try:
-            self.callers.identify({"authorization": f"Bearer {token}"}, address)
+            self.callers.identify({}, {"authorization": f"Bearer {token}"}, address)
         except Refused as refused:
             return int(refused.status)
         return 200
@@ -116,15 +116,15 @@ def test_a_file_that_turns_bad_loses_its_bad_lines_only(world, caplog):
 def test_a_session_ends_with_its_token_and_with_its_time(world):
     cookie, _ = world.callers.sign_in(LONG, "1.2.3.4")
     headers = {"cookie": f"a=b; goflow_session={cookie}"}
-    caller = world.callers.identify(headers, "")
+    caller = world.callers.identify({}, headers, "")
     assert caller.name == "one"
-    assert world.callers.is_valid(caller)
+    assert world.callers.is_valid(caller, {})
     world.write("")
-    assert not world.callers.is_valid(caller)
+    assert not world.callers.is_valid(caller, {})
     world.write(f"operate {LONG} one 2026-07-01\n")
-    assert world.callers.is_valid(caller)
+    assert world.callers.is_valid(caller, {})
     world.now = datetime(2026, 6, 1, 12, 0, 1, tzinfo=UTC)
-    assert not world.callers.is_valid(caller)
+    assert not world.callers.is_valid(caller, {})
 
 
 def test_sessions_are_bounded(world, monkeypatch):
