@@ -42,10 +42,10 @@ class Futures:
         self._pool = pool if isinstance(pool, Pool) else None
 
     def check(self, work: Prepared, task: str) -> None:
-        """Refuse a coroutine function, and what cannot be sent to another process if there might be one."""
+        """Refuse a coroutine function and, unless this is known to be a pool of threads, what cannot be pickled."""
         if _shares_memory(self._pool):
             check_plain(work, task)
-        elif self._pool is not None or self._make is not None:
+        else:
             check_travels(work, task)
 
     async def run(self, work: Prepared, context: TaskContext) -> Any:

@@ -37,8 +37,10 @@ class Cluster:
 
     @staticmethod
     def _server(program, options, port, ready):
-        command = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", f"distributed.cli.{program}", *options]
-        return servers.Server(program, servers.new_folder(), command, port, ready, stop_signal=signal.SIGTERM)
+        folder = servers.new_folder()
+        environment = ["env", f"PYTHONPATH={ROOT}", f"DASK_TEMPORARY_DIRECTORY={folder}"]
+        command = [*environment, sys.executable, "-m", f"distributed.cli.{program}", *options]
+        return servers.Server(program, folder, command, port, ready, stop_signal=signal.SIGTERM)
 
     def start(self):
         self.scheduler.start()
