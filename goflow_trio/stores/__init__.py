@@ -78,9 +78,11 @@ def check_store_url(store: str | Backend) -> None:
     if not isinstance(store, str):
         _check_backend(store)
         return
-    found = _find(store)
-    if not isinstance(found, EntryPoint):
-        found.check_url(store)
+    own = _own_module(store)
+    if own is None:
+        _entry_point(store)
+    else:
+        own.check_url(store)
 
 
 async def open_backend(store: str | Backend) -> Backend:
@@ -97,11 +99,11 @@ async def open_backend(store: str | Backend) -> Backend:
     if not isinstance(store, str):
         _check_backend(store)
         return store
-    found = _find(store)
-    if isinstance(found, EntryPoint):
-        return await _load(found, store)(store)
-    found.check_url(store)
-    return await found.open_store(store)
+    own = _own_module(store)
+    if own is None:
+        return await _load(_entry_point(store), store)(store)
+    own.check_url(store)
+    return await own.open_store(store)
 
 
 def _check_backend(store: Backend) -> None:
@@ -113,20 +115,26 @@ def _check_backend(store: Backend) -> None:
         )
 
 
-def _find(url: str) -> StoreModule | EntryPoint:
+def _own_module(url: str) -> StoreModule | None:
+    """Return our module for a URL's scheme; None if it is not one of ours."""
+    module = MODULES.get(split_store_url(url).scheme)
+    if module is None:
+        return None
+    try:
+        # The cast: a module cannot declare that it satisfies a protocol; each one's tests do.
+        return cast("StoreModule", importlib.import_module(module))
+    except ImportError as error:
+        if module not in EXTRAS:
+            raise
+        raise UsageError(
+            f"store {hide_password(url)!r}: its driver cannot be imported ({error}); "
+            f"pip install 'goflow-trio[{EXTRAS[module]}]'"
+        ) from error
+
+
+def _entry_point(url: str) -> EntryPoint:
+    """Return what another package adds for a URL's scheme."""
     scheme = split_store_url(url).scheme
-    module = MODULES.get(scheme)
-    if module is not None:
-        try:
-            # The cast: a module cannot declare that it satisfies a protocol; each one's tests do.
-            return cast("StoreModule", importlib.import_module(module))
-        except ImportError as error:
-            if module not in EXTRAS:
-                raise
-            raise UsageError(
-                f"store {hide_password(url)!r}: its driver cannot be imported ({error}); "
-                f"pip install 'goflow-trio[{EXTRAS[module]}]'"
-            ) from error
     for entry_point in entry_points(group=ENTRY_POINTS, name=scheme):
         return entry_point
     known = sorted({*MODULES, *(entry_point.name for entry_point in entry_points(group=ENTRY_POINTS))})
