@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 LEASH = Path(__file__).with_name("leash.py")
@@ -91,8 +92,16 @@ class Server:
 
     def stop(self, how: signal.Signals | None = None) -> None:
         """End the server with a signal, by default its own for an orderly end, and keep its data."""
-        os.kill(self.pid, how or self._stop_signal)
-        self._leash.wait(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while self._leash.poll() is None:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.name} does not end")
+            with suppress(ProcessLookupError):  # it has ended just now
+                os.kill(self.pid, how or self._stop_signal)
+            with suppress(
+                subprocess.TimeoutExpired
+            ):  # Valkey refuses to end while it writes its log for the first time
+                self._leash.wait(2)
         self._forget()
 
     def restart(self, how: signal.Signals | None = None) -> None:
