@@ -13,7 +13,9 @@ The layers, top to bottom; imports point down only:
     errors               who can mend what
 """
 
-from goflow_trio.actors.engine import CancelReceipt, Engine, Execution, open_engine
+from goflow_trio.actors.engine import Engine
+from goflow_trio.actors.execution import CancelReceipt, Execution
+from goflow_trio.actors.opening import open_engine
 from goflow_trio.actors.waiting import Waiting
 from goflow_trio.core.output import OutputPiece, OutputSlice
 from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord

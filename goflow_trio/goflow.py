@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from goflow_trio.actors.engine import Engine, JobSource, open_engine
+from goflow_trio.actors.engine import Engine
 from goflow_trio.actors.groups import only_error
+from goflow_trio.actors.opening import JobSource, open_engine
 from goflow_trio.errors import DefinitionError, EngineClosed, UsageError
 from goflow_trio.jobs.job import Job, build_job
 from goflow_trio.schedules.parse import has_seconds

@@ -10,20 +10,22 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import trio
 from attrs import define, frozen
 
+from goflow_trio.actors.execution import Execution
+from goflow_trio.actors.executions import Executions
+from goflow_trio.actors.schedules import Schedules
+from goflow_trio.actors.submitting import submit
 from goflow_trio.core import limits
 from goflow_trio.core.messages import BackfillFinished, BackfillStarted
 from goflow_trio.core.states import State
 from goflow_trio.errors import EngineClosed, GoflowError, Overloaded, StoreUnavailable, UsageError
 from goflow_trio.jobs.job import Job
+from goflow_trio.schedules import in_utc
 from goflow_trio.schedules.preview import instants_between
-
-if TYPE_CHECKING:
-    from goflow_trio.actors.engine import Engine, Execution
 
 logger = logging.getLogger("goflow_trio.scheduler")
 
@@ -79,11 +81,11 @@ class Backfill:
         progress: how far it is; changes while it goes on.
     """
 
-    def __init__(self, span: Range, instants: list[datetime], host: Engine) -> None:
+    def __init__(self, span: Range, instants: list[datetime], executions: Executions) -> None:
         self.range = span
         self.progress = Progress(total=len(instants))
         self._instants = instants
-        self._host = host
+        self._executions = executions
         self._over = trio.Event()
         self._running: dict[str, Execution] = {}
         self._scope = trio.CancelScope()
@@ -119,10 +121,9 @@ class Backfill:
             await self._do()
             if self.progress.state == "running":
                 self.progress.state = "done"
-            event = BackfillFinished(
-                self._host.now(), self.range.job, backfill=self.range.id, reason=self.progress.state
-            )
-            await self._host.record((event,))
+            now = self._executions.now()
+            event = BackfillFinished(now, self.range.job, backfill=self.range.id, reason=self.progress.state)
+            await self._executions.store.append((event,))
         except EngineClosed:  # the next engine goes on with it
             return
         finally:
@@ -143,7 +144,7 @@ class Backfill:
         """Yield the instants that have an execution. None was submitted before its instant."""
         before: str | None = None
         while True:
-            records = await self._host.newest(self.range.job, limit=limits.LIST_EXECUTIONS, before=before)
+            records = await self._executions.store.newest(self.range.job, limit=limits.LIST_EXECUTIONS, before=before)
             for record in records:
                 if record.scheduled_for is not None and not (
                     record.trigger == "backfill" and not record.state.is_final
@@ -173,12 +174,61 @@ class Backfill:
             limiter.release_on_behalf_of(instant)
 
     async def _submit(self, instant: datetime) -> Execution:
+        """Submit the execution of a past instant, unless it has one by a backfill already: then that is meant."""
+        key = f"instant {instant.isoformat()}"
         while True:
             try:
-                return await self._host.submit_backfill(self.range.job, instant)
+                return await submit(
+                    self._executions, self.range.job, idempotency_key=key, scheduled_for=instant, trigger="backfill"
+                )
             except (StoreUnavailable, Overloaded) as error:
                 logger.warning("backfill of job %s waits: %s", self.range.job, error)
                 await trio.sleep(_RETRY_SECONDS)
+
+
+class Backfills:
+    """The backfills of an engine: those that go on, and some that ended lately.
+
+    Args:
+        executions: where they submit.
+        schedules: what is due by itself, which is not theirs to run.
+        nursery: where they run.
+    """
+
+    def __init__(self, executions: Executions, schedules: Schedules, nursery: trio.Nursery) -> None:
+        self._executions = executions
+        self._schedules = schedules
+        self._nursery = nursery
+        self._known: dict[str, Backfill] = {}
+
+    def of(self, job: str | None) -> list[Backfill]:
+        """Return the backfills of a job, or of all; see `Engine.backfills`."""
+        return [backfill for backfill in self._known.values() if job in {None, backfill.range.job}]
+
+    async def begin(self, job: str, since: datetime, until: datetime, limit: int | None) -> Backfill:
+        """Begin one, durably; see `Engine.backfill`."""
+        definition = self._executions.registry.job(job)
+        span = Range(self._executions.new_id(), job, in_utc(since), in_utc(until), 1 if limit is None else limit)
+        instants = plan_backfill(span, definition, self._schedules.latest(job))
+        self._executions.check_open()
+        await self._executions.store.append((_started(span, len(instants), self._executions.now()),))
+        return self._start(span, instants)
+
+    def resume(self) -> None:
+        """Go on with those that the last engine left."""
+        for name, job in self._executions.registry.jobs.items():
+            for event in list(self._executions.store.ledger.schedule(name).backfills.values()):
+                if event.since is not None and event.until is not None and job.schedule is not None:
+                    span = Range(event.backfill, name, event.since, event.until, event.limit)
+                    self._start(span, plan_backfill(span, job, event.at))
+
+    def _start(self, span: Range, instants: list[datetime]) -> Backfill:
+        backfill = self._known[span.id] = Backfill(span, instants, self._executions)
+        for over in [known.id for known in self._known.values() if known.progress.state != "running"]:
+            if len(self._known) > limits.KEPT_BACKFILLS:
+                del self._known[over]
+        self._nursery.start_soon(backfill.run, name=f"backfill of {span.job}")
+        return backfill
 
 
 def plan_backfill(span: Range, job: Job, latest: datetime) -> list[datetime]:
@@ -205,7 +255,7 @@ def plan_backfill(span: Range, job: Job, latest: datetime) -> list[datetime]:
     return instants
 
 
-def started(span: Range, count: int, now: datetime) -> BackfillStarted:
+def _started(span: Range, count: int, now: datetime) -> BackfillStarted:
     """Return the event that makes a backfill durable."""
     return BackfillStarted(
         now, span.job, backfill=span.id, since=span.since, until=span.until, limit=span.limit, count=count

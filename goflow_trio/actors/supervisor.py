@@ -14,19 +14,11 @@ from types import MappingProxyType
 from typing import Any
 
 import trio
-from attrs import define, field, frozen
 
 from goflow_trio.actors.attempt import Assignment, run_attempt
-from goflow_trio.actors.children import Parent
-from goflow_trio.actors.environment import Environment
-from goflow_trio.actors.executing import Executors
 from goflow_trio.actors.gate import Account
-from goflow_trio.actors.health import Cause, Condition
-from goflow_trio.actors.mapping import prepare_items
-from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.resources import Resources, UsedResources
-from goflow_trio.actors.store import Store
-from goflow_trio.actors.watchdog import Watchdog
+from goflow_trio.actors.surroundings import Parent, Surroundings
 from goflow_trio.core import limits
 from goflow_trio.core.machine import ExecutionMachine, Step
 from goflow_trio.core.messages import (
@@ -41,81 +33,12 @@ from goflow_trio.core.messages import (
 from goflow_trio.core.plan import BRANCH
 from goflow_trio.core.record import ExecutionRecord, TaskRecord, item_name
 from goflow_trio.core.states import State
-from goflow_trio.executors.base import Executor
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.jobs.job import Job
-from goflow_trio.jobs.task import Task
-from goflow_trio.operators.base import Prepared, call_operator, prepare
-from goflow_trio.operators.toll import Strays, Toll
+from goflow_trio.operators.base import call_operator
+from goflow_trio.operators.toll import Toll
 
 logger = logging.getLogger("goflow_trio.supervisor")
-
-
-async def _no_children(parent: Parent, job: str, params: Mapping[str, Any]) -> Any:
-    raise NotImplementedError("the engine says how a child is run")
-
-
-def _no_child(child: str) -> None:
-    raise NotImplementedError("the engine says how a child is ended")
-
-
-@frozen
-class Work:
-    """What a task has to call: its operator and where it runs, its condition, and what gives its items."""
-
-    operator: Prepared
-    executor: Executor | None
-    when: Prepared | None
-    items: Prepared | None
-
-
-@define(eq=False)
-class Surroundings:
-    """What all supervisors of an engine share.
-
-    Args:
-        store: the store actor's door.
-        environment: the clock.
-        threads: counts the threads of synchronous operators.
-        outputs: takes what attempts print.
-        strays: counts the threads that nobody waits for any more.
-        run_child: runs a job as the child of an attempt, see `actors/children.py`.
-        force_child: passes on to a child that clean-up is to be ended too.
-        watchdog: tells when the loop was blocked; there is none in virtual time.
-        operators: operators, looked at once, by identity of the task's definition.
-        executors: where tasks run that do not run here.
-    """
-
-    store: Store
-    environment: Environment
-    threads: trio.CapacityLimiter
-    outputs: Outputs
-    strays: Strays = field(factory=Strays)
-    run_child: Callable[[Parent, str, Mapping[str, Any]], Awaitable[Any]] = _no_children
-    force_child: Callable[[str], None] = _no_child
-    watchdog: Watchdog | None = None
-    operators: dict[int, Work] = field(factory=dict)
-    executors: Executors = field(factory=Executors)
-
-    def causes(self) -> list[Cause]:
-        """Return what of the work that is done is bad for the rest."""
-        found = [] if self.watchdog is None else [self.watchdog.cause()]
-        stray, most = self.strays.count, self.threads.total_tokens
-        if 2 * stray >= most:
-            detail = f"{stray} of {most:g} threads for plain functions are held by work that was cut off"
-            found.append(Cause(Condition.DEGRADED, "threads abandoned", detail, blocks=False))
-        return [cause for cause in found if cause is not None]
-
-    def prepared(self, task: Task) -> Work:
-        """Return what a task has to call, looked at only once: that costs 35 µs."""
-        known = self.operators.get(id(task))
-        if known is None:
-            when = None if task.when is None else prepare(task.when, task=task.name)
-            items = None if task.over is None else prepare_items(task)
-            operator = prepare(task.operator, task=task.name)
-            executor = self.executors.of(task, operator)
-            known = self.operators[id(task)] = Work(operator, executor, when, items)
-        return known
 
 
 class Supervisor:

@@ -7,60 +7,35 @@ read again is not followed twice; where it is, is written after what it has subm
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import trio
 
 from goflow_trio import codec
 from goflow_trio.actors import keys
+from goflow_trio.actors.executions import Executions
+from goflow_trio.actors.submitting import submit
 from goflow_trio.core.messages import Event, ExecutionFinished, FeedReset
 from goflow_trio.core.states import State
-from goflow_trio.errors import CycleError, DefinitionError, EngineClosed, GoflowError, Overloaded, StoreUnavailable
-from goflow_trio.jobs.graph import find_cycle, topological_order
-from goflow_trio.jobs.job import Job
-
-if TYPE_CHECKING:
-    from goflow_trio.actors.engine import Engine
+from goflow_trio.errors import EngineClosed, GoflowError, Overloaded, StoreUnavailable
 
 logger = logging.getLogger("goflow_trio.scheduler")
 
 _RETRY_SECONDS = 1.0
 
 
-def check_triggers(jobs: Mapping[str, Job]) -> None:
-    """Check that what jobs follow is there, and that none follows itself.
-
-    Raises:
-        DefinitionError: a job that is followed is not registered.
-        CycleError: jobs follow each other; it carries the cycle as a path.
-    """
-    for job in jobs.values():
-        for name in (*job.after, *job.after_done):
-            if name not in jobs:
-                raise DefinitionError(f"job {job.name!r} runs after {name!r}, which is not registered; add that job")
-    graph: dict[str, list[str]] = {name: [] for name in jobs}
-    for job in jobs.values():
-        for name in dict.fromkeys((*job.after, *job.after_done)):
-            graph[name].append(job.name)
-    if topological_order(graph) is None:
-        path = find_cycle(graph) or []
-        raise CycleError(path[0] if path else "", path)
-
-
 class Triggers:
     """Submits what follows. Start its actor with `nursery.start_soon(triggers.run)`.
 
     Args:
-        jobs: the registered jobs.
-        host: the engine.
+        executions: where it is run.
     """
 
-    def __init__(self, jobs: Mapping[str, Job], host: Engine) -> None:
-        self._host = host
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
+        self._store = executions.store
         self._on_success: dict[str, list[str]] = {}
         self._on_end: dict[str, list[str]] = {}
-        for job in jobs.values():
+        for job in executions.registry.jobs.values():
             for name in job.after:
                 self._on_success.setdefault(name, []).append(job.name)
             for name in job.after_done:
@@ -73,10 +48,11 @@ class Triggers:
 
     async def open(self) -> int:
         """Return the position to begin after: where it was last time; where the log is now, if it never was."""
-        data = await self._host.store.backend.get(keys.TRIGGERS)
+        data = await self._store.backend.get(keys.TRIGGERS)
         if data is None:
-            await self._remember(self._host.seq)
-            return self._host.seq
+            seq = self._store.ledger.seq
+            await self._remember(seq)
+            return seq
         return int(codec.decode_mapping(data, "triggers")["seq"])
 
     async def run(self, after: int) -> None:
@@ -85,7 +61,7 @@ class Triggers:
         Args:
             after: from `open`.
         """
-        with self._host.store.feed.subscribe(types=["execution.finished", "reset"], after=after) as events:
+        with self._store.feed.subscribe(types=["execution.finished", "reset"], after=after) as events:
             while batch := await events.receive_batch():
                 for event in batch:
                     await self._follow(event)
@@ -105,7 +81,9 @@ class Triggers:
     async def _submit(self, name: str, event: Event) -> None:
         while True:
             try:
-                await self._host.submit_following(name, event.job, event.execution)
+                await submit(
+                    self._executions, name, idempotency_key=f"after {event.execution}", trigger=f"after {event.job}"
+                )
             except (StoreUnavailable, Overloaded) as error:
                 logger.warning("job %s, which runs after %s, waits: %s", name, event.job, error)
                 await trio.sleep(_RETRY_SECONDS)
@@ -120,7 +98,7 @@ class Triggers:
     async def _remember(self, seq: int) -> None:
         while True:
             try:
-                await self._host.store.backend.put({keys.TRIGGERS: codec.encode_mapping({"seq": seq})})
+                await self._store.backend.put({keys.TRIGGERS: codec.encode_mapping({"seq": seq})})
             except StoreUnavailable:
                 await trio.sleep(_RETRY_SECONDS)
             else:

@@ -10,17 +10,15 @@ import glob
 import logging
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import trio
 from attrs import frozen
 
+from goflow_trio.actors.executions import Executions
+from goflow_trio.actors.submitting import submit
 from goflow_trio.core import limits
 from goflow_trio.errors import EngineClosed, GoflowError, Overloaded, StoreUnavailable
 from goflow_trio.jobs.watch import FileWatch
-
-if TYPE_CHECKING:
-    from goflow_trio.actors.engine import Engine
 
 logger = logging.getLogger("goflow_trio.scheduler")
 
@@ -38,13 +36,13 @@ class Version:
         return f"file {self.path} {self.changed} {self.size}"
 
 
-async def watch(job: str, what: FileWatch, host: Engine) -> None:
+async def watch(job: str, what: FileWatch, executions: Executions) -> None:
     """Run a job for each version of each file that matches, until cancelled.
 
     Args:
         job: the job's name.
         what: which files.
-        host: the engine.
+        executions: where it is run.
     """
     limiter = trio.CapacityLimiter(1)
     before: set[Version] = set()
@@ -61,16 +59,16 @@ async def watch(job: str, what: FileWatch, host: Engine) -> None:
         seen = set(found[: limits.WATCHED_FILES])
         done &= seen
         for version in sorted(seen & before - done, key=lambda version: (version.changed, version.path)):
-            if await _submit(job, version, host):
+            if await _submit(job, version, executions):
                 done.add(version)
         before = seen
         await trio.sleep(what.every)
 
 
-async def _submit(job: str, version: Version, host: Engine) -> bool:
+async def _submit(job: str, version: Version, executions: Executions) -> bool:
     """Submit the run of a version; tell whether that is settled, and not to be tried at the next look."""
     try:
-        await host.submit_for_file(job, version.path, version.key())
+        await submit(executions, job, {"path": version.path}, idempotency_key=version.key(), trigger="file")
     except (StoreUnavailable, Overloaded) as error:
         logger.warning("job %s: the run for %s waits: %s", job, version.path, error)
         return False

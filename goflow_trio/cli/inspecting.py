@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from goflow_trio.actors.children import with_children
+from goflow_trio.actors.registry import with_children
 from goflow_trio.cli.forecasting import compare, read_instant, shown, stamp
 from goflow_trio.cli.options import json_option
 from goflow_trio.cli.target import load_jobs

@@ -17,9 +17,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from goflow_trio.actors.children import needed_by
-from goflow_trio.actors.engine import Engine, Execution, open_engine
+from goflow_trio.actors.engine import Engine
+from goflow_trio.actors.execution import Execution
 from goflow_trio.actors.feed import Subscription
+from goflow_trio.actors.opening import open_engine
+from goflow_trio.actors.registry import needed_by
 from goflow_trio.cli.options import (
     max_active_tasks_option,
     params_option,

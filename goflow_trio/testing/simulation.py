@@ -23,10 +23,11 @@ import trio._core._run as trio_run
 from attrs import frozen
 
 from goflow_trio import codec
-from goflow_trio.actors.engine import Engine, JobSource, open_engine
+from goflow_trio.actors.engine import Engine
 from goflow_trio.actors.environment import Environment, virtual_environment
 from goflow_trio.actors.feed import Feed
 from goflow_trio.actors.groups import only_error
+from goflow_trio.actors.opening import JobSource, open_engine
 from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, ScheduleMissed
 from goflow_trio.core.record import ExecutionRecord, fold

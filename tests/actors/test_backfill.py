@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from goflow_trio import Job, State, UsageError, open_engine
-from goflow_trio.actors.engine import Submission
+from goflow_trio.actors.batch import Submission
 from goflow_trio.testing.faulty import FaultyBackend
 from tests.actors.test_engine import START, KeptMemory, world
 from tests.actors.test_scheduler import Clock

@@ -153,7 +153,7 @@ async def test_a_final_state_is_never_overwritten_by_late_signals(autojump_clock
         execution = await engine.submit("job")
         await trio.sleep(1)
         await execution.cancel("first", task="t")
-        supervisor = engine._executions[execution.id]._supervisor
+        supervisor = engine.execution(execution.id)._supervisor
         before = execution.record.version
         supervisor.send(AttemptSucceeded("t", 1, "late"))
         supervisor.send(AttemptFailed("t", 1, TaskError("ValueError", "late")))

@@ -210,7 +210,7 @@ async def test_a_death_at_every_operation_of_the_store_starts_no_child_twice(aft
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()
         async with open_engine(memory, jobs=family.jobs(), environment=later()) as engine:
-            for execution in list(engine._executions.values()):
+            for execution in engine._executions:
                 await execution.wait()
             children = await engine.newest(job="child")
             for parent in await engine.newest(job="parent"):

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from goflow_trio import ConstantDelay, Goflow, Job, Task, UsageError, open_engine
-from goflow_trio.actors.engine import Submission
+from goflow_trio.actors.batch import Submission
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.errors import DefinitionError, UnknownExecution
 from goflow_trio.stores.memory import MemoryBackend
@@ -56,7 +56,7 @@ def job_of(work, count=1, name="job", task=None, **options):
 
 
 def assert_free(engine):
-    slots = engine._gate.slots
+    slots = engine._executions.gate.slots
     assert set(slots.used.values()) == {0}
     assert not slots._lanes
     assert not any(slots._holders.values())

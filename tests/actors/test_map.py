@@ -164,7 +164,7 @@ async def test_a_thousand_items_with_failures_inside_skip_the_join_that_wants_no
         assert record.tasks["report"].result == 10
         assert record.reason == "failed: each[7], each[107], each[207], each[307], each[407] and 5 more"
         job["each"].operator = good
-        engine._world.operators.clear()
+        engine._executions.world.operators.clear()
         again = await (await engine.retry(record.id)).wait()
         assert (again.state, again.tasks["join"].result) == (State.SUCCESSFUL, 1000)
         assert len(calls) == 1000, "what was good did not run again"

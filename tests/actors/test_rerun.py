@@ -182,7 +182,7 @@ async def test_a_death_at_every_operation_of_the_store_loses_no_retry(after, aut
                 await trio.sleep(1)
             nursery.cancel_scope.cancel()
         async with open_engine(memory, jobs=[flaky.job()], environment=world()) as engine:
-            for execution in list(engine._executions.values()):
+            for execution in engine._executions:
                 await execution.wait()
             (record,) = await engine.newest()
             assert len(record.reopenings) == 1 or not acknowledged

@@ -128,7 +128,7 @@ def test_a_copy_goes_on_as_the_original(folder):
     async def resume():
         async with open_engine(f"sqlite:///{folder}/b.db", jobs=jobs(0.0)) as engine:
             assert engine.is_active("odd/job")
-            (execution,) = engine._executions.values()
+            (execution,) = engine._executions
             assert (await execution.wait()).state is State.SUCCESSFUL
 
     trio.run(resume)

@@ -11,6 +11,7 @@ import trio.testing
 
 from goflow_trio import ConstantDelay, Job, Task, TriggerRule, open_engine
 from goflow_trio.actors.environment import virtual_environment
+from goflow_trio.actors.submitting import submit
 from goflow_trio.stores.memory import MemoryBackend
 
 SEED = 7
@@ -149,9 +150,8 @@ def filled(now=None, runs=60):
             for at, name in past:
                 await trio.sleep(max(0, (at - engine.now()).total_seconds()))
                 scheduled = engine.job(name).schedule is not None
-                await engine._submit(
-                    name, scheduled_for=at if scheduled else None, trigger="schedule" if scheduled else "manual"
-                )
+                instant, trigger = (at, "schedule") if scheduled else (None, "manual")
+                await submit(engine._executions, name, scheduled_for=instant, trigger=trigger)
             await trio.sleep((now - engine.now()).total_seconds())
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

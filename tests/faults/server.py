@@ -70,7 +70,7 @@ async def run(database: str, log: str, mode: str) -> None:
             print(execution.id, flush=True)
             await trio.sleep_forever()
         print(engine.is_active("diamond"), flush=True)
-        for execution in list(engine._executions.values()):
+        for execution in engine._executions:
             await execution.wait()
         for record in await engine.newest():
             tasks = ",".join(f"{task.name}={task.state}:{task.reason}" for task in record.tasks.values())

@@ -58,7 +58,7 @@ async def run_until_death(backend, calls, acknowledged, world):
             for _ in range(2):
                 execution = await engine.submit("diamond")
                 acknowledged.append(execution.id)
-            for execution in list(engine._executions.values()):
+            for execution in engine._executions:
                 await execution.wait()
             await trio.sleep(1)  # let it tidy up: snapshots, checkpoint
             finished = True
@@ -95,7 +95,7 @@ async def crash_and_recover(deaths: list[int], mode: str) -> bool:
     world = virtual_environment(START.replace(minute=30))
     async with open_engine(FaultyBackend(memory), jobs=[workload(calls)], environment=world) as engine:
         assert set(acknowledged) <= {record.id for record in await engine.newest()}, "an acknowledged one is lost"
-        for execution in list(engine._executions.values()):
+        for execution in engine._executions:
             await execution.wait()
         for record in await engine.newest():
             assert record.state is State.SUCCESSFUL, (record.reason, record.tasks)

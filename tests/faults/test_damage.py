@@ -70,7 +70,7 @@ async def look(values, records):
                 assert not engine.health().ready or engine.health().causes
                 continue
             assert (record is None) == (execution not in found)
-        for execution in list(engine._executions.values()):
+        for execution in engine._executions:
             await execution.wait()
         health = engine.health()
         for records_shown in (found, listed):

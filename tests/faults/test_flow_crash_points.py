@@ -90,7 +90,7 @@ async def crash_and_recover(dies_at, after):
             seen |= {task.name: task for task in record.tasks.values() if task.state is State.SUCCESSFUL}
         done = {task.item for task in seen.values() if task.mapped_from}
         before = len(calls)
-        for execution in [one for one in engine._executions.values() if one.job == "parent"]:
+        for execution in [one for one in engine._executions if one.job == "parent"]:
             await go_on(engine, execution)
         for record in await engine.newest():
             assert record.state is State.SUCCESSFUL, (record.reason, record.tasks)

@@ -71,7 +71,7 @@ async def seen(memory) -> dict:
     environment = virtual_environment(START.replace(month=6))
     async with open_engine(FaultyBackend(memory), jobs=jobs(1.0), environment=environment) as engine:
         again = await engine.submit("golden", idempotency_key="once")
-        for execution in list(engine._executions.values()):
+        for execution in engine._executions:
             await execution.wait()
         return {
             "health": str(engine.health().state),

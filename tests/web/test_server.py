@@ -166,7 +166,7 @@ async def test_others_may_only_reach_it_with_tokens_or_by_saying_so(bind, tmp_pa
     def refuse(*args):
         raise AssertionError(args)
 
-    monkeypatch.setattr("goflow_trio.actors.engine.open_backend", refuse)
+    monkeypatch.setattr("goflow_trio.actors.opening.open_backend", refuse)
     with pytest.raises(UsageError, match=r"--token-file.*--insecure"):
         await make_goflow().serve(bind)
     with pytest.raises(UsageError, match="cannot be read"):
