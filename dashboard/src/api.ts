@@ -61,8 +61,11 @@ export interface RunRow {
   reason: string;
   attempts: number;
   done: number;
+  /** 0 where it is not known. */
   total: number;
   failure: Failure | null;
+  /** See `Bar.items` of the store. */
+  items?: Readonly<Record<string, number>> | null;
 }
 
 export interface Runs extends Stamp {

@@ -16,7 +16,10 @@ export interface Bar {
   took: number | null;
   retrying: ReadonlySet<string>;
   done: number;
+  /** 0 where it is not known. */
   total: number;
+  /** How many items each map was seen to have; null where some may have been missed: the run was run again before. */
+  items?: Readonly<Record<string, number>> | null;
 }
 
 export interface JobState extends Omit<JobLine, 'states' | 'took' | 'live' | 'last'> {
@@ -93,6 +96,7 @@ function applyToJob(job: JobState, event: FeedEvent, kept: number): JobState {
       retrying: NONE,
       done: 0,
       total: (event.tasks as string[] | undefined)?.length ?? 0,
+      items: {},
     };
     return { ...job, late: false, failure: null, bars: [...job.bars, bar].slice(-kept) };
   }
@@ -138,7 +142,7 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
         started: null,
         took: null,
         retrying: NONE,
-        done: bar.total - ((event.tasks as string[] | undefined)?.length ?? 0),
+        ...reopened(bar, event),
       };
     case 'execution.finished':
       return {
@@ -149,7 +153,7 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
         done: bar.total,
       };
     case 'task.expanded':
-      return { ...bar, total: bar.total + countItems(event) };
+      return { ...bar, ...expanded(bar, event) };
     case 'task.retry_scheduled':
       return { ...bar, state: 'upforretry', retrying: new Set([...bar.retrying, event.task!]) };
     case 'task.started':
@@ -160,7 +164,7 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
       const retrying = bar.retrying.has(event.task!)
         ? new Set([...bar.retrying].filter((task) => task !== event.task))
         : bar.retrying;
-      const done = bar.done + (event.type === 'task.started' ? 0 : 1);
+      const done = Math.min(bar.total, bar.done + (event.type === 'task.started' ? 0 : 1));
       const state = bar.state === 'upforretry' && !retrying.size ? 'running' : bar.state;
       return { ...bar, state, retrying, done };
     }
@@ -169,7 +173,28 @@ function applyToBar(bar: Bar, event: FeedEvent): Bar {
   }
 }
 
-const countItems = (event: FeedEvent): number => (event.items as unknown[] | undefined)?.length ?? 0;
+interface Progress {
+  done: number;
+  total: number;
+  items?: Readonly<Record<string, number>> | null;
+}
+
+/** A map has its items: those it had in an earlier run of this execution begin anew and are not counted again. */
+function expanded({ done, total, items = {} }: Progress, event: FeedEvent): Progress {
+  const now = (event.items as unknown[] | undefined)?.length ?? 0;
+  const before = items ? (items[event.task!] ?? 0) : null;
+  if (before == null || !total) return { done: 0, total: 0, items };
+  return { done: done - Math.min(now, before), total: total + Math.max(0, now - before), items: { ...items, [event.task!]: Math.max(now, before) } };
+}
+
+/** Tasks begin anew, and with items of a map that map. Whether it had items before it was looked at is not known. */
+function reopened({ done, total, items }: Progress, event: FeedEvent): Progress {
+  const names = new Set(event.tasks as string[] | undefined);
+  const maps = new Set([...names].map(mapOf).filter((name) => name && !names.has(name)));
+  return { done: total ? Math.max(0, total - names.size - maps.size) : done, total, items: items ?? null };
+}
+
+const mapOf = (name: string): string => /^(.+)\[\d+\]$/s.exec(name)?.[1] ?? '';
 
 /** Output and progress: told while they happen, with the position they came after, and never again. */
 export const isLive = (event: FeedEvent): boolean => event.type === 'task.output' || event.type === 'task.progress';
@@ -214,6 +239,7 @@ function resultsOfItems(tasks: readonly TaskRun[], mapped: string): unknown[] {
 
 /** It runs once more: some tasks begin anew, the others stay as they ended. */
 function reopen(execution: Execution, event: FeedEvent, names: ReadonlySet<string>): Execution {
+  const maps = new Set(execution.tasks.flatMap((task) => (task.mappedFrom && names.has(task.name) ? [task.mappedFrom] : [])));
   return {
     ...execution,
     state: 'notstarted',
@@ -221,40 +247,34 @@ function reopen(execution: Execution, event: FeedEvent, names: ReadonlySet<strin
     finished: null,
     reason: '',
     reopenings: [...execution.reopenings, { at: event.at, by: String(event.by ?? ''), reason: String(event.reason ?? ''), tasks: [...names] }],
-    tasks: execution.tasks.map((task) =>
-      names.has(task.name)
-        ? { ...task, state: 'notstarted', result: null, reason: '', retryAt: null, finished: null, error: null, waiting: '' }
-        : task,
-    ),
+    tasks: execution.tasks.map((task) => {
+      if (names.has(task.name)) return anew(task);
+      if (names.has(task.mappedFrom ?? '')) return { ...anew(task), state: 'skipped', reason: 'its map begins anew' };
+      return maps.has(task.name) ? goesOn(task) : task;
+    }),
   };
+}
+
+const anew = (task: TaskRun): TaskRun => ({
+  ...task, state: 'notstarted', result: null, reason: '', retryAt: null, finished: null, error: null, waiting: '', items: null,
+});
+
+/** A map whose items begin anew is not over any more. */
+function goesOn(task: TaskRun): TaskRun {
+  if (task.items == null || !isFinal(task.state)) return task;
+  const last: Attempt = { ...task.attempts.at(-1)!, state: 'running', finished: null, error: null, reason: '' };
+  return { ...task, state: 'running', result: null, finished: null, reason: '', error: null, attempts: task.attempts.with(-1, last) };
 }
 
 /** The items of a mapped task are known: each is a task of its own now; one that ran before begins anew. */
 function expand(execution: Execution, mapped: string, items: readonly unknown[]): Execution {
   const known = new Map(execution.tasks.map((task) => [task.name, task.name === mapped ? { ...task, items: items.length } : task]));
-  const fresh: TaskRun[] = items.map((item, index) => {
+  items.forEach((item, index) => {
     const name = `${mapped}[${index}]`;
-    const before = known.get(name);
-    known.delete(name);
-    return {
-      name,
-      state: 'notstarted',
-      attempt: before?.attempt ?? 0,
-      started: before?.started ?? null,
-      finished: null,
-      retryAt: null,
-      result: null,
-      error: null,
-      reason: '',
-      attempts: before?.attempts ?? [],
-      waiting: '',
-      items: null,
-      mappedFrom: mapped,
-      index,
-      item,
-    };
+    const before = known.get(name) ?? { name, attempt: 0, started: null, attempts: [], mappedFrom: mapped, index };
+    known.set(name, { ...anew(before as TaskRun), item });
   });
-  return { ...execution, tasks: [...known.values(), ...fresh] };
+  return { ...execution, tasks: [...known.values()] };
 }
 
 function stepTask(task: TaskRun, event: FeedEvent): TaskRun {
@@ -342,13 +362,13 @@ function submittedRow(event: FeedEvent): RunRow {
     done: 0,
     total: (event.tasks as string[] | undefined)?.length ?? 0,
     failure: null,
+    items: {},
   };
 }
 
 function stepRow(row: RunRow, event: FeedEvent): RunRow {
   if (event.type === 'execution.reopened') {
-    const done = row.total - ((event.tasks as string[] | undefined)?.length ?? 0);
-    return { ...row, state: 'notstarted', started: null, finished: null, reason: '', failure: null, done };
+    return { ...row, state: 'notstarted', started: null, finished: null, reason: '', failure: null, ...reopened(row, event) };
   }
   if (isFinal(row.state)) return row;
   switch (event.type) {
@@ -357,15 +377,15 @@ function stepRow(row: RunRow, event: FeedEvent): RunRow {
     case 'execution.finished':
       return { ...row, state: event.state as State, finished: event.at, done: row.total, reason: firstLine(String(event.reason ?? '')) };
     case 'task.expanded':
-      return { ...row, total: row.total + countItems(event) };
+      return { ...row, ...expanded(row, event) };
     case 'task.started':
       return { ...row, attempts: Math.max(row.attempts, event.attempt ?? 1) };
     case 'task.failed':
-      return { ...row, done: row.done + 1, failure: firstFailure(row.failure, event) };
+      return { ...row, done: Math.min(row.total, row.done + 1), failure: firstFailure(row.failure, event) };
     case 'task.succeeded':
     case 'task.skipped':
     case 'task.cancelled':
-      return { ...row, done: row.done + 1 };
+      return { ...row, done: Math.min(row.total, row.done + 1) };
     default:
       return row;
   }

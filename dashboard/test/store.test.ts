@@ -111,6 +111,43 @@ describe('a mapped task', () => {
     expect(byName.get(`${mapped}[0]`)).toMatchObject({ state: 'failed', mappedFrom: mapped, index: 0, item: 'a', attempt: 1 });
     expect(byName.get(`${mapped}[1]`)).toMatchObject({ state: 'successful', result: 'B' });
     expect(view.execution.tasks.length).toBe(one.execution.tasks.length + 2);
+
+    const anew = applyToExecution(view, [feed('execution.reopened', '', { task: undefined, tasks: [mapped] })]);
+    const state = (view: Context, name: string) => view.execution.tasks.find((task) => task.name === name)?.state;
+    expect(state(anew, `${mapped}[1]`)).toBe('skipped');
+    const twice = applyToExecution(anew, [feed('task.started', mapped, { attempt: 2 }), feed('task.expanded', mapped, { items: ['a', 'b', 'c'] })]);
+    expect(twice.execution.tasks.map((task) => task.name)).toEqual([...view.execution.tasks.map((task) => task.name), `${mapped}[2]`]);
+    expect(state(twice, `${mapped}[1]`)).toBe('notstarted');
+
+    const part = applyToExecution(view, [feed('execution.reopened', '', { task: undefined, tasks: [`${mapped}[0]`] })]);
+    expect(state(part, mapped)).toBe('running');
+    expect(state(part, `${mapped}[1]`)).toBe('successful');
+  });
+
+  it('counts its items once, however often it runs', () => {
+    const map = (...items: string[]) => feed('task.expanded', 'map', { items });
+    const events = [
+      feed('execution.submitted', '', { task: undefined, tasks: ['map', 'end'] }),
+      map('a', 'b'),
+      ...['map[0]', 'map[1]', 'map', 'end'].map((name) => feed('task.succeeded', name)),
+    ];
+    const again = [feed('execution.reopened', '', { task: undefined, tasks: ['map', 'end'] }), map('a', 'b', 'c')];
+    const shown = (rows: readonly { done: number; total: number }[]) => rows.map(({ done, total }) => [done, total]);
+    const jobs = { ...recorded.overview, seq: one.seq, jobs: recorded.overview.jobs.map((line) => ({ ...line, states: '', live: [] })) };
+    const bars = (events: FeedEvent[]) => shown(applyToJobs(jobsFrom(jobs, 9), events).jobs.get(one.execution.job)!.bars);
+    const rows = (events: FeedEvent[]) => shown(applyToRuns([], events, () => true));
+    for (const fold of [bars, rows]) {
+      expect(fold(events)).toEqual([[4, 4]]);
+      expect(fold([...events, ...again])).toEqual([[0, 5]]);
+      expect(fold([...events, feed('execution.reopened', '', { task: undefined, tasks: ['map[1]', 'end'] })])).toEqual([[1, 4]]);
+    }
+  });
+
+  it('of a run that was run again before it was looked at has no count: it is not known how many items were there', () => {
+    const [row] = recorded.rows.runs;
+    const about = { execution: row!.id, job: row!.job };
+    const again = [feed('execution.reopened', '', { ...about, task: undefined, tasks: ['map'] }), feed('task.expanded', 'map', { ...about, items: [1, 2] })];
+    expect(applyToRuns([row!], again, () => true)[0]).toMatchObject({ total: 0, done: 0 });
   });
 });
 
@@ -118,7 +155,7 @@ describe('runs', () => {
   it('are what the server says afterwards', () => {
     const rows = applyToRuns([], recorded.events, () => true);
     const known = new Set(rows.map((row) => row.id));
-    expect(rows.map(({ reason: _reason, ...row }) => row)).toEqual(
+    expect(rows.map(({ reason: _reason, items: _items, ...row }) => row)).toEqual(
       recorded.rows.runs.filter((row) => known.has(row.id)).map(({ reason: _reason, ...row }) => row),
     );
   });
