@@ -72,6 +72,7 @@ export interface Runs extends Stamp {
   runs: RunRow[];
   next: string | null;
   counts: Partial<Record<State, number>>;
+  scanned: number;
   complete: boolean;
 }
 

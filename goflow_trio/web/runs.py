@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -57,11 +56,17 @@ class RunLine(Struct, rename="camel", kw_only=True):
 
 
 class RunList(Stamp, kw_only=True):
-    """Runs, newest first. `counts` are those of all that match but for their state; `complete`: all were looked at."""
+    """Runs, newest first.
+
+    `counts` are those of all that match but for their state. `scanned` runs were looked at for them; unless `complete`
+    there are older ones that were not, and a `next` to look at them from. Of states that are not final, `runs` and
+    `counts` are always complete.
+    """
 
     runs: list[RunLine]
     next: str | None
     counts: dict[State, int]
+    scanned: int
     complete: bool
 
 
@@ -83,33 +88,35 @@ class WantedRuns(Struct):
 async def list_runs(engine: Engine, query: WantedRuns) -> RunList:
     """Runs, newest first, each with the error it failed by, and counts of what matches.
 
-    Looks at the newest 2,000 at most; narrow the search by `job`, or begin at a `cursor`, to look further.
+    Looks at 2,000 at a time: `complete` tells whether those were all, and `next` leads on if not.
     """
     wanted = _Filter(query)
     seq = stamp(engine, history_of(engine))
-    rows: list[RunLine] = []
     counts: Counter[State] = Counter()
-    following: str | None = None
-    scanned = 0
-    complete = True
-    async for record in _walk(engine, query.job or None, query.cursor or None):
-        if wanted.since is not None and record.submitted < wanted.since:
-            break
-        scanned += 1
-        if scanned > SCANNED:
-            complete = False
-            break
-        if not wanted.fits(record, engine):
-            continue
-        run = sum_up(record)
-        counts[run.state] += 1
-        if wanted.states and run.state not in wanted.states:
-            continue
-        if len(rows) < query.limit:
-            rows.append(run_line(record, run))
-        elif following is None:
-            following = rows[-1].id
-    return RunList(runs=rows, next=following, counts=dict(counts), complete=complete, **seq)  # type: ignore[arg-type]
+    found: list[tuple[ExecutionRecord, Run]] = []
+    records, complete = await _newest(engine, query.job or None, query.cursor or None, wanted.since, wanted.until)
+    last = records[-1].id if records else ""
+    for record in records:
+        if wanted.fits(record, engine):
+            run = sum_up(record)
+            counts[run.state] += 1
+            if wanted.has(run.state) and len(found) <= query.limit:
+                found.append((record, run))
+    following = found[query.limit - 1][1].id if len(found) > query.limit else None if complete else last
+    if not complete:  # what is unfinished is at hand, however old it is
+        older = [(record, sum_up(record)) for record in _unfinished(engine, last) if wanted.fits(record, engine)]
+        counts.update(run.state for _, run in older)
+        if wanted.states and not any(State(state).is_final for state in wanted.states):
+            found += [(record, run) for record, run in older if wanted.has(run.state)]
+            following = found[query.limit - 1][1].id if len(found) > query.limit else None
+    rows = [run_line(record, run) for record, run in found[: query.limit]]
+    return RunList(runs=rows, next=following, counts=dict(counts), scanned=len(records), complete=complete, **seq)  # type: ignore[arg-type]
+
+
+def _unfinished(engine: Engine, before: str) -> list[ExecutionRecord]:
+    """Return what is unfinished of the executions that are older than one, newest first."""
+    live = engine.store.ledger.live.values()
+    return sorted((one for one in live if one.id < before), key=lambda one: one.id, reverse=True)
 
 
 class _Filter:
@@ -125,9 +132,17 @@ class _Filter:
         self._query = query
         self._text = query.search.casefold()
 
+    def has(self, state: State) -> bool:
+        """Return whether runs in this state are asked for."""
+        return not self.states or state in self.states
+
     def fits(self, record: ExecutionRecord, engine: Engine) -> bool:
         """Return whether it is asked for, whatever its state."""
         query = self._query
+        if query.job and record.job != query.job:
+            return False
+        if self.since is not None and record.submitted < self.since:
+            return False
         if self.until is not None and record.submitted >= self.until:
             return False
         if query.trigger and record.trigger != query.trigger:
@@ -157,15 +172,21 @@ def _instant(name: str, text: str) -> datetime | None:
     return instant
 
 
-async def _walk(engine: Engine, job: str | None, before: str | None = None) -> AsyncIterator[ExecutionRecord]:
-    """Yield executions, newest first, a page at a time."""
+async def _newest(
+    engine: Engine,
+    job: str | None,
+    before: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> tuple[list[ExecutionRecord], bool]:
+    """Return executions, newest first, as many as are looked at, and whether those are all."""
+    found: list[ExecutionRecord] = []
     while True:
-        records = await engine.newest(job, None, _PAGE, before)
-        for record in records:
-            yield record
-        if len(records) < _PAGE:
-            return
-        before = records[-1].id
+        page = await engine.newest(job, None, _PAGE, before, since, until)
+        found += page
+        if len(page) < _PAGE or len(found) > SCANNED:
+            return found[:SCANNED], len(found) <= SCANNED
+        before = page[-1].id
         await trio.lowlevel.checkpoint()
 
 
@@ -366,15 +387,11 @@ async def job_calendar(engine: Engine, job: str, query: CalendarRange) -> Calend
         raise UsageError(str(error)) from None
     complete_from = since = engine.now() - timedelta(days=query.days)
     counts: dict[str, Counter[State]] = {}
-    scanned = 0
-    async for record in _walk(engine, job):
-        if record.submitted < since:
-            break
-        scanned += 1
-        if scanned > SCANNED:
-            complete_from = record.submitted
-            break
+    records, complete = await _newest(engine, job, since=since)
+    for record in records:
         counts.setdefault(record.submitted.astimezone(zone).date().isoformat(), Counter())[record.state] += 1
+    if not complete:
+        complete_from = records[-1].submitted
     days = [Day(day, dict(count)) for day, count in sorted(counts.items())]
     return Calendar(job, days, wire.instant(complete_from))
 

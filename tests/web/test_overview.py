@@ -9,6 +9,7 @@ import trio
 from httpx2 import AsyncClient
 
 from goflow_trio import ConstantDelay, Goflow, Job, Noop, Task
+from goflow_trio.web import runs
 from goflow_trio.web.history import KEPT, sum_up
 from tests.web.test_api import ended, submit
 
@@ -108,6 +109,29 @@ async def test_runs_are_found_by_what_they_are_and_by_their_error():
         first = await read(client, "/api/runs?limit=1")
         second = await read(client, f"/api/runs?limit=1&cursor={first['next']}")
         assert [run["id"] for run in first["runs"] + second["runs"]] == [bad, good]
+
+
+async def test_runs_beyond_those_looked_at_are_reached_and_said_to_be_missing(monkeypatch):
+    monkeypatch.setattr(runs, "SCANNED", 3)
+    async with serving() as client:
+        old = await submit(client, "retries")  # unfinished for an hour
+        done = [await submit(client, name) for name in ("fails", "chain", "chain", "chain")]
+        for execution in done:
+            await ended(client, execution)
+        first = await read(client, "/api/runs?state=failed")
+        assert (first["runs"], first["scanned"], first["complete"]) == ([], 3, False)
+        assert first["counts"] == {"successful": 3, "upforretry": 1}, "what is unfinished is counted however old it is"
+        second = await read(client, f"/api/runs?state=failed&cursor={first['next']}")
+        assert [run["id"] for run in second["runs"]] == done[:1]
+        assert (second["complete"], second["next"]) == (True, None)
+        waiting = await read(client, "/api/runs?state=upforretry,running")
+        assert ([run["id"] for run in waiting["runs"]], waiting["next"]) == ([old], None)
+        all_of_them, cursor = [], ""
+        while cursor is not None:
+            page = await read(client, f"/api/runs?limit=2&cursor={cursor}")
+            all_of_them += [run["id"] for run in page["runs"]]
+            cursor = page["next"]
+        assert all_of_them == [*reversed(done), old]
 
 
 @pytest.mark.parametrize(

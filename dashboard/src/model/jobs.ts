@@ -3,7 +3,7 @@
 import type { JobState } from '../store';
 import { median } from './duration';
 import { words } from './cron';
-import { isFinal, type State } from './states';
+import { isFinal, STATES, type State } from './states';
 import { parse } from './time';
 
 export type Filter = 'all' | 'failing' | 'active' | 'retrying' | 'paused' | 'late';
@@ -97,24 +97,16 @@ const compare = (a: number, b: number): number => (a === b ? 0 : a < b ? -1 : 1)
 export interface Counts {
   failing: number;
   active: number;
-  ended: number;
-  good: number;
   next: { job: string; at: number } | null;
   soon: number;
 }
 
-/** The numbers on top: of the runs that the strips show, so that what is counted is what is seen. */
+/** The numbers on top, but for those of a day, which the server counts. */
 export function count(jobs: Iterable<JobState>, now: number): Counts {
-  const counts: Counts = { failing: 0, active: 0, ended: 0, good: 0, next: null, soon: 0 };
+  const counts: Counts = { failing: 0, active: 0, next: null, soon: 0 };
   for (const job of jobs) {
     if (fits(job, 'failing')) counts.failing++;
-    for (const bar of job.bars) {
-      if (!isFinal(bar.state)) counts.active++;
-      else {
-        counts.ended++;
-        if (bar.state === 'successful') counts.good++;
-      }
-    }
+    for (const bar of job.bars) if (!isFinal(bar.state)) counts.active++;
     const at = nextOf(job);
     if (at < Infinity) {
       if (at - now < 3_600_000) counts.soon++;
@@ -123,3 +115,13 @@ export function count(jobs: Iterable<JobState>, now: number): Counts {
   }
   return counts;
 }
+
+/** The share that went well of the runs that ended, in words, and how many those were. */
+export function success(counts: Partial<Record<State, number>>): { share: string; ended: number } {
+  const ended = ENDED.reduce((sum, state) => sum + (counts[state] ?? 0), 0);
+  const good = counts.successful ?? 0;
+  return { share: ended ? `${((100 * good) / ended).toFixed(good === ended ? 0 : 1)} %` : '–', ended };
+}
+
+/** The states of runs that `success` counts. */
+export const ENDED = STATES.filter(isFinal);
