@@ -26,7 +26,7 @@ from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.store import Store
 from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, TaskOutput, TaskProgress
-from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, locate, milliseconds
+from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, line_at, locate, milliseconds
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UnknownTask, UsageError
 from goflow_trio.operators.secrets import StreamMask, any_revealed
@@ -393,9 +393,8 @@ class Outputs:
             kept = KeptOutput(_decoded(rows))
         begin, end = locate(kept.ranges(), kept.total, offset, limit, tail)
         is_over = record.tasks[task].state.is_final or number < record.tasks[task].attempt or _ended(record, task)
-        return OutputSlice(
-            number, begin, kept.total, kept.ranges(), is_over, *_cut(kept.touched(begin, end), begin, end)
-        )
+        cut = _cut(kept.touched(begin, end), begin, end)
+        return OutputSlice(number, begin, kept.total, kept.ranges(), is_over, *cut, line_at(kept.blocks, begin))
 
     async def _read_open(self, output: AttemptOutput, offset: int, limit: int | None, tail: int | None) -> OutputSlice:
         """Read what is in memory, and fetch the blocks that the store has taken over already."""
@@ -404,9 +403,10 @@ class Outputs:
             finished, total, ranges = output.closed, kept.total, kept.ranges()
             begin, end = locate(ranges, total, offset, limit, tail)
             blocks = [
-                Block(block.number, block.start, list(block.marks), block.data and bytes(block.data), block.size)
-                for block in kept.touched(begin, end)
+                Block(b.number, b.start, list(b.marks), b.data and bytes(b.data), b.size, b.lines)
+                for b in kept.touched(begin, end)
             ]
+            before = 1 + sum(block.lines for block in kept.blocks if block.end <= begin)
         missing = {keys.output_block(*output.key, block.number): block for block in blocks if block.data is None}
         found = await self._store.backend.get_many(list(missing)) if missing else {}
         for name, block in missing.items():
@@ -415,10 +415,11 @@ class Outputs:
         gone = [block.end for block in blocks if block.data is None]  # dropped meanwhile: begin after it
         if gone:
             begin = min(max(gone), end)
-            blocks = [block for block in blocks if block.start >= begin]
+            blocks = [block for block in blocks if block.start >= begin]  # the lines of what is gone do not count
         else:
             await trio.lowlevel.checkpoint()
-        return OutputSlice(output.key[2], begin, total, ranges, finished, *_cut(blocks, begin, end))
+        line = before - 1 + line_at(blocks, begin)
+        return OutputSlice(output.key[2], begin, total, ranges, finished, *_cut(blocks, begin, end), line)
 
 
 def _attempt(record: ExecutionRecord, task: str, attempt: int | None) -> int:
@@ -447,7 +448,8 @@ def _decoded(rows: Iterable[tuple[str, bytes]]) -> Iterator[Block]:
         except CodecError as error:
             logger.warning("a part of a task's output is lost: %s", error)
             continue
-        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), stored=True, sealed=True)
+        lines = data.count(b"\n")
+        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), lines, stored=True, sealed=True)
 
 
 def _bytes(blocks: list[Block], begin: int, end: int) -> bytes:

@@ -256,25 +256,57 @@ def approve(
     help="Which attempt; the last by default.",
 )
 @click.option("--tail", type=click.IntRange(0), metavar="BYTES", help="Only the last so many bytes.")
+@click.option("--grep", metavar="TEXT", help="Only lines with this text, each with its number.")
 @click.option("--follow", "-f", is_flag=True, help="Go on while it prints; needs a TASK.")
 @server_options
 @json_option
-def logs(
+def logs(  # each is an option
     execution: str,
     task: str | None,
     attempt: int | None,
     tail: int | None,
+    grep: str | None,
     follow: bool,
     server: tuple[str, str | None],
     as_json: bool,
 ) -> None:
     """Print what TASK of EXECUTION (an id) printed; without a TASK, what all of them did, the name before each line.
 
-    To a file or another program the text goes as it is; on a terminal, control characters are replaced.
+    To a file or another program the text goes as it is; on a terminal, control characters are replaced. --grep looks
+    on the server, in all that is kept, and prints up to 1,000 lines of each task; the exit code is 1 if there are none.
     """
+    if grep is not None:
+        if follow or tail is not None or not grep:
+            raise UsageError("--grep needs a text, and no --follow or --tail: it looks at all that was printed")
+        found = ask(server, partial(_grep, execution, task, attempt, grep, as_json))
+        sys.exit(0 if found else 1)
     if follow and (task is None or tail is not None):
         raise UsageError("--follow needs a TASK and no --tail; all tasks: goflow-trio tail --follow EXECUTION")
     ask(server, partial(_logs, execution, task, attempt, tail, follow, as_json))
+
+
+async def _names(client: Client, execution: str, task: str | None) -> list[str]:
+    """Return the tasks that are meant: the one, or all that ran."""
+    if task is not None:
+        return [task]
+    return [one.name for one in (await client.execution(execution)).tasks if one.attempt]
+
+
+async def _grep(execution: str, task: str | None, attempt: int | None, text: str, as_json: bool, client: Client) -> int:
+    """Print the lines with a text in them; return how many there are."""
+    total = 0
+    for name in await _names(client, execution, task):
+        found = await client.search_log(execution, name, text, attempt=attempt, limit=1000)
+        total += found.total
+        if as_json:
+            print_json({"task": name, "found": found})
+            continue
+        prefix = "" if task is not None else f"{printable(name)} | "
+        for hit in found.hits:
+            click.echo(f"{prefix}{hit.line}: {printable(hit.text)}")
+        if found.total > len(found.hits):
+            click.echo(f"goflow-trio: {found.total - len(found.hits)} more lines of {printable(name)}", err=True)
+    return total
 
 
 async def _logs(
@@ -290,10 +322,7 @@ async def _logs(
         async for part in client.follow_log(execution, task, attempt=attempt):
             _print_log(part, "", task, as_json=as_json)
         return
-    names = (
-        [task] if task is not None else [one.name for one in (await client.execution(execution)).tasks if one.attempt]
-    )
-    for name in names:
+    for name in await _names(client, execution, task):
         part = await client.log(execution, name, attempt=attempt, tail=tail)
         _print_log(part, "" if task is not None else f"{name} | ", name, as_json=as_json)
 

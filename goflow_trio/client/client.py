@@ -24,6 +24,7 @@ from goflow_trio.client.records import (
     Health,
     Job,
     Log,
+    LogHits,
     Receipt,
     Schedule,
     Session,
@@ -293,6 +294,24 @@ class Client:
         given = {name: value for name, value in query.items() if value is not None}
         what = f"task {task!r} of execution {execution!r}"
         return await self._asking.ask(Log, "GET", f"{_task(execution, task)}/log", what, params=given)
+
+    async def search_log(
+        self, execution: str, task: str, text: str, *, attempt: int | None = None, limit: int = 100
+    ) -> LogHits:
+        """Return the lines of what an attempt printed that contain a text.
+
+        Args:
+            execution: its id.
+            task: the task's name.
+            text: what to look for; A to Z also match a to z.
+            attempt: which attempt; the last by default.
+            limit: at most so many lines; `total` counts all.
+        """
+        given: dict[str, str | int] = {"search": text, "limit": limit}
+        if attempt is not None:
+            given["attempt"] = attempt
+        what = f"task {task!r} of execution {execution!r}"
+        return await self._asking.ask(LogHits, "GET", f"{_task(execution, task)}/log/search", what, params=given)
 
     async def follow_log(self, execution: str, task: str, *, attempt: int | None = None) -> AsyncIterator[Log]:
         """Iterate over what an attempt prints, from its first byte until it is over."""

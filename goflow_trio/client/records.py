@@ -201,7 +201,7 @@ class Approval(Answer, frozen=True):
 
 
 class Log(Answer, frozen=True):
-    """A part of what an attempt printed; offsets count the bytes printed."""
+    """A part of what an attempt printed; offsets count the bytes printed. `line` is the number of its first line."""
 
     attempt: int
     offset: int
@@ -209,6 +209,25 @@ class Log(Answer, frozen=True):
     total: int
     text: str
     kept: list[tuple[int, int]] = []
+    truncated: bool = False
+    finished: bool = True
+    line: int = 1
+
+
+class LogHit(Answer, frozen=True):
+    """A line that was found: its number from 1, where it begins, and its text, cut if it is long."""
+
+    line: int
+    offset: int
+    text: str
+
+
+class LogHits(Answer, frozen=True):
+    """Lines with a text in them: the first of all `total` that were found, in order."""
+
+    attempt: int
+    total: int
+    hits: list[LogHit]
     truncated: bool = False
     finished: bool = True
 

@@ -57,6 +57,7 @@ class OutputSlice:
         finished: whether the attempt is over, so that nothing more will come.
         data: the bytes, as they were printed.
         pieces: what `data` is made of, in order: when each piece arrived, and from which stream.
+        line: number of the line that `offset` is in, from 1, among the lines that are kept.
     """
 
     attempt: int
@@ -66,6 +67,7 @@ class OutputSlice:
     finished: bool
     data: bytes = field(repr=False)
     pieces: tuple[OutputPiece, ...] = field(default=(), repr=False)
+    line: int = 1
 
     @property
     def truncated(self) -> bool:
@@ -92,6 +94,7 @@ class Block:
         marks: in order; the first is for byte 0.
         data: its bytes; None once they are in the store and need not be in memory.
         size: how many bytes those are.
+        lines: how many lines end in it.
         dirty: whether the store does not have it as it is now.
         stored: whether the store has some of it.
         sealed: whether it was read from there, and nothing more goes in.
@@ -102,6 +105,7 @@ class Block:
     marks: list[Mark] = field(factory=list)
     data: bytearray | bytes | None = field(factory=bytearray)
     size: int = field(default=0)
+    lines: int = 0
     dirty: bool = False
     stored: bool = False
     sealed: bool = False
@@ -125,6 +129,7 @@ class Block:
         assert isinstance(self.data, bytearray)
         self.data += data[:taken]
         self.size += taken
+        self.lines += bytes(data[:taken]).count(b"\n")
         self.dirty = True
         return taken
 
@@ -237,6 +242,17 @@ class KeptOutput:
     def touched(self, begin: int, end: int) -> list[Block]:
         """Return the blocks that hold bytes between two offsets."""
         return [block for block in self.blocks if block.start < end and begin < block.end]
+
+
+def line_at(blocks: Iterable[Block], offset: int) -> int:
+    """Return the number of the line that an offset is in, from 1, among those kept; its block must have its data."""
+    line = 1
+    for block in blocks:
+        if block.end <= offset:
+            line += block.lines
+        elif block.start < offset:
+            line += bytes(block.data or b"")[: offset - block.start].count(b"\n")
+    return line
 
 
 def locate(

@@ -299,8 +299,9 @@ class Stats(Struct, rename="camel"):
 class Log(Struct, rename="camel"):
     """A part of what an attempt printed.
 
-    `kept` are the ranges of bytes that can be read: one, or where the middle of a flood is gone, two. `text` has the
-    replacement character for what is no UTF-8; ask with `format=text` for the bytes themselves.
+    `kept` are the ranges of bytes that can be read: one, or where the middle of a flood is gone, two. `line` is the
+    number of the line that `offset` is in, from 1, among the lines that are kept. `text` has the replacement character
+    for what is no UTF-8; ask with `format=text` for the bytes themselves.
     """
 
     attempt: int
@@ -310,7 +311,26 @@ class Log(Struct, rename="camel"):
     kept: list[Annotated[list[int], Meta(min_length=2, max_length=2)]]
     truncated: bool
     finished: bool
+    line: int
     text: str
+
+
+class LogHit(Struct):
+    """A line that was found: its number among the lines that are kept, where it begins, and its text, cut if long."""
+
+    line: int
+    offset: int
+    text: str
+
+
+class LogHits(Struct):
+    """Lines with a text in them, in order. `total` were found, `hits` are the first of them."""
+
+    attempt: int
+    total: int
+    truncated: bool
+    finished: bool
+    hits: list[LogHit]
 
 
 class Approval(Struct):

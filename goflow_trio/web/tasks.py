@@ -6,6 +6,7 @@ import re
 from http import HTTPStatus
 from typing import Annotated, Literal
 
+import trio
 from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
@@ -17,6 +18,7 @@ from goflow_trio.web.routes import Answer, Headers, Routes
 routes = Routes("tasks")
 
 _MOST = 2**53
+_HIT_BYTES = 500
 _RANGE = re.compile(r"bytes=(?P<first>\d{1,16})?-(?P<last>\d{1,16})?")
 _Bytes = Annotated[int, Meta(ge=0, le=_MOST)]
 
@@ -57,6 +59,62 @@ async def read_log(
     if query.format == "text":
         return Answer(found.data, headers=_described(found))
     return _as_text(found, is_tail=query.tail is not None)
+
+
+class LogSearch(Struct):
+    """What to look for, in which attempt."""
+
+    search: Annotated[str, Meta(min_length=1, max_length=200, description="this text; A to Z also match a to z")]
+    attempt: Annotated[
+        Annotated[int, Meta(ge=1, le=_MOST)] | None, Meta(description="which attempt; the last by default")
+    ] = None
+    limit: Annotated[int, Meta(ge=1, le=1000, description="at most so many lines")] = 100
+
+
+@routes.get("/api/executions/{execution}/tasks/{task}/log/search", errors=[404, 410])
+async def search_log(engine: Engine, execution: str, task: str, query: LogSearch) -> shapes.LogHits:
+    """The lines of an attempt's output that contain a text, in all of what is kept.
+
+    Lines are numbered as in `line` of the log itself. `truncated`: the middle of a flood is not kept, and so not found.
+    """
+    wanted = query.search.encode("utf-8", "replace")
+    attempt, offset, total, until = query.attempt, 0, 0, 0
+    hits: list[shapes.LogHit] = []
+    while True:
+        part = await engine.output(execution, task, attempt=attempt, offset=offset)
+        attempt = part.attempt or attempt
+        found, count = await trio.to_thread.run_sync(find_lines, part.data, wanted, query.limit - len(hits))
+        hits += [shapes.LogHit(part.line + line, part.offset + place, text) for line, place, text in found]
+        total += count
+        until = until or part.total  # what is printed meanwhile can wait for the next search
+        if not part.data or part.next_offset >= until:
+            return shapes.LogHits(part.attempt, total, part.truncated, part.finished, hits)
+        offset = part.next_offset
+
+
+def find_lines(data: bytes, wanted: bytes, most: int) -> tuple[list[tuple[int, int, str]], int]:
+    """Find the lines that contain a text; how many, and of the first of them place, offset and text.
+
+    Args:
+        data: what was printed.
+        wanted: the text; the case of ASCII letters does not matter.
+        most: how many to return.
+    """
+    lower, wanted = data.lower(), wanted.lower()
+    found: list[tuple[int, int, str]] = []
+    count = line = begin = 0
+    at = lower.find(wanted)
+    while at >= 0:
+        line += data.count(b"\n", begin, at)
+        begin = data.rfind(b"\n", 0, at) + 1
+        end = data.find(b"\n", at)
+        end = len(data) if end < 0 else end
+        if len(found) < most:
+            first = begin if at - begin < _HIT_BYTES // 2 else at - _HIT_BYTES // 4  # a long line is cut around it
+            found.append((line, begin, data[first : min(end, first + _HIT_BYTES)].decode("utf-8", "replace")))
+        count += 1
+        at = lower.find(wanted, end)
+    return found, count
 
 
 async def _partial(engine: Engine, execution: str, task: str, query: LogRange, asked: re.Match[str]) -> Answer:
@@ -104,6 +162,7 @@ def _as_text(found: OutputSlice, *, is_tail: bool) -> shapes.Log:
         kept=[list(span) for span in found.kept],
         truncated=found.truncated,
         finished=found.finished,
+        line=found.line,
         text=data.decode("utf-8", "replace"),
     )
 

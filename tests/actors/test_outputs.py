@@ -136,6 +136,7 @@ async def test_it_is_read_by_ranges_while_it_runs_and_streamed_live(autojump_clo
         part = await engine.output(execution.id, "t", offset=1, limit=4)
         assert (part.data, part.offset, part.total, part.finished) == ("wöl".encode(), 1, 7, False)
         assert (await engine.output(execution.id, "t", tail=2)).data == b"f\n"
+        assert (part.line, (await engine.output(execution.id, "t", offset=7)).line) == (1, 2)
         assert (await engine.output(execution.id, "t", offset=99)).data == b""
         nothing = await engine.output(execution.id, "later")
         assert (nothing.attempt, nothing.total, nothing.finished) == (0, 0, False)
@@ -190,7 +191,7 @@ async def test_it_is_there_after_a_restart(autojump_clock):
     store = KeptMemory()
 
     async def work(context):
-        context.write(b"x" * 3_000_000)
+        context.write(b"x" * 2_999_999 + b"\n")
         context.log("end")
 
     async with open_engine(store, [job_of(work)], environment=world()) as engine:
@@ -205,7 +206,9 @@ async def test_it_is_there_after_a_restart(autojump_clock):
             before.kept,
             before.truncated,
         )
-        assert after.data == b"xxxxxend\n"
+        assert after.data == b"xxxx\nend\n"
+        assert (before.line, after.line) == (1, 1)
+        assert (await engine.output(execution.id, "t", tail=3)).line == 2
         assert after.finished
         first = await engine.output(execution.id, "t", limit=2)
         assert first.data == b"xx"

@@ -18,6 +18,7 @@ import trio
 
 from goflow_trio import Approve, Goflow, Job, Security, Task
 from goflow_trio.cli import cli, main
+from goflow_trio.cli.printing import printable
 from goflow_trio.web.app import ROUTES
 from tests.processes import child
 
@@ -127,6 +128,11 @@ def test_submit_wait_show_logs_and_retry(typed):
     assert typed("logs", execution).lines == [*(f"load | {EVIL} {n}" for n in range(3)), "store | stored"]
     assert json.loads(typed("logs", execution, "store", "--json").out)["log"]["total"] == 7
     assert typed("logs", execution, "store", "--tail", "3").out == "ed\n"
+    assert typed("logs", execution, "--grep", "STOR").lines == ["store | 1: stored"]
+    assert typed("logs", execution, "load", "--grep", " 2").lines == [f"3: {printable(EVIL)} 2"]
+    assert json.loads(typed("logs", execution, "store", "--grep", "o", "--json").out)["found"]["total"] == 1
+    nothing = typed("logs", execution, "--grep", "nowhere")
+    assert (nothing.code, nothing.out) == (1, "")
     failed = typed("submit", "etl", "--wait", "--param", "x=13")
     assert failed.code == 1
     assert failed.lines[1] == "load: ValueError: unlucky �[31mred�]0;title� �gnp.exe"
@@ -183,6 +189,7 @@ def test_tail_follows_one_execution_with_its_log_from_the_beginning(typed):
         (["cancel", "no"], 1, "no execution has the id 'no'"),
         (["logs", "no", "x"], 1, "no"),
         (["logs", "no", "--follow"], 2, "needs a TASK"),
+        (["logs", "no", "x", "--grep", "y", "--follow"], 2, "no --follow or --tail"),
         (["tail", "--follow", "no"], 1, "no execution has the id 'no'"),
         (["tail", "--type", "nonsense"], 1, "nonsense"),
         (["toggle", "long"], 1, "has no schedule"),

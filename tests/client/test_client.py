@@ -120,6 +120,8 @@ async def test_cancel_approve_and_logs(client):
     log = await client.log(done.id, "load")
     assert (log.total, log.finished, log.attempt) == (24, True, 1)
     assert (await client.log(done.id, "load", tail=8)).text == "loading\n"
+    found = await client.search_log(done.id, "load", "LOAD", limit=2)
+    assert (found.total, [(hit.line, hit.text) for hit in found.hits]) == (3, [(1, "loading"), (2, "loading")])
     assert "".join([part.text async for part in client.follow_log(done.id, "load")]) == "loading\n" * 3
 
 

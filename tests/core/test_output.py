@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from goflow_trio.core import limits
-from goflow_trio.core.output import STREAMS, KeptOutput, OutputSlice, locate
+from goflow_trio.core.output import STREAMS, KeptOutput, OutputSlice, line_at, locate
 from goflow_trio.errors import UsageError
 
 writes = st.lists(
@@ -69,6 +69,21 @@ def test_first_and_last_part_are_kept_and_memory_is_bounded(script):
         assert ranges[0][1] >= min(len(whole), 64)
         assert ranges[-1][0] <= max(0, len(whole) - 64)
         assert ranges[-1][1] == len(whole)
+
+
+@pytest.mark.usefixtures("_small")
+@given(writes)
+def test_lines_are_numbered_among_those_that_are_kept(script):
+    kept, whole, _ = fill([(size, stream, later) for size, stream, later in script])
+    kept = KeptOutput()
+    for place in range(0, len(whole), 7):
+        kept.write(bytes(10 if byte % 5 == 0 else 65 for byte in whole[place : place + 7]), 0, place * 100)
+    ends = 0
+    for begin, end in kept.ranges():
+        data, _ = read(kept, begin, end)
+        for at in range(begin, end + 1):
+            assert line_at(kept.blocks, at) == 1 + ends + data[: at - begin].count(b"\n")
+        ends += data.count(b"\n")
 
 
 @pytest.mark.usefixtures("_small")

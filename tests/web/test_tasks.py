@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from goflow_trio import Approve, Command, Job, Task
-from goflow_trio.web.tasks import _cut_apart
+from goflow_trio.web.tasks import _cut_apart, find_lines
 from tests.web.test_api import ended, serving, submit
 
 TEXT = "äöü " * 200
@@ -45,6 +45,7 @@ async def test_the_whole_log(log):
         "kept": [[0, size]],
         "truncated": False,
         "finished": True,
+        "line": 1,
         "text": TEXT,
     }
 
@@ -68,6 +69,40 @@ async def test_the_bytes_themselves(log):
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
     assert answer.content == TEXT.encode()[1:4]
     assert (answer.headers["goflow-offset"], answer.headers["goflow-next-offset"]) == ("1", "4")
+
+
+async def test_all_of_a_long_log_is_searched_by_line_and_a_flood_tells_what_is_gone():
+    lines = [f"line {number} {'Needle' if number % 1000 == 0 else 'hay'} äöü" for number in range(1, 200_001)]
+    job = Job("wordy")
+    job.add(Task("say", lambda context: context.write(("\n".join(lines) + "\n").encode())))
+    async with serving(more=[job]) as client:
+        execution = await submit(client, "wordy")
+        await ended(client, execution)
+        path = f"/api/executions/{execution}/tasks/say/log"
+        answer = (await client.get(f"{path}/search?search=needle&limit=3")).json()
+        assert (answer["attempt"], answer["truncated"], answer["finished"]) == (1, True, True)
+        assert [(hit["line"], hit["text"]) for hit in answer["hits"]] == [(n, lines[n - 1]) for n in (1000, 2000, 3000)]
+        assert 60 < answer["total"] < 100
+        hits = (await client.get(f"{path}/search?search=needle")).json()["hits"]
+        assert len(hits) == answer["total"]
+        for hit in (hits[0], hits[-1]):  # on either side of what is gone
+            part = (await client.get(f"{path}?offset={hit['offset']}&limit=60")).json()
+            assert (part["line"], part["text"].split("\n")[0]) == (hit["line"], hit["text"])
+        assert (await client.get(f"{path}/search?search=nowhere")).json()["hits"] == []
+        assert (await client.get(f"{path}/search")).status_code == 400
+        assert (await client.get(f"{path}/search?search=x&attempt=9")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("data", "wanted", "found"),
+    [
+        (b"", b"x", []),
+        (b"one\ntwo x X\n\nx", b"X", [(1, 4, "two x X"), (3, 13, "x")]),
+        (b"y" * 2000 + b"Z" + b"y" * 2000, b"z", [(0, 0, "y" * 125 + "Z" + "y" * 374)]),
+    ],
+)
+def test_a_line_is_found_once_and_cut_around_what_was_looked_for(data, wanted, found):
+    assert find_lines(data, wanted, 9) == (found, len(found))
 
 
 @pytest.mark.parametrize(
