@@ -1,6 +1,6 @@
 /** Kept output of an attempt, read by ranges of bytes. */
 
-import { address, part, query, request } from './api';
+import { address, get, part, query, request } from './api';
 
 export interface Slice {
   text: string;
@@ -10,20 +10,31 @@ export interface Slice {
   total: number;
   /** Bytes that were printed and are not kept. */
   lost: number;
+  /** What is kept, from where to where. */
+  kept: [number, number][];
+  /** The number of the line it begins in. */
+  line: number;
   finished: boolean;
 }
 
 interface Body {
   offset: number;
-  next_offset?: number;
-  nextOffset?: number;
+  nextOffset: number;
   total: number;
-  kept?: [number, number][] | { start: number; stop: number }[];
-  truncated?: boolean;
-  finished?: boolean;
-  data?: string;
-  text?: string;
+  kept: [number, number][];
+  finished: boolean;
+  line: number;
+  text: string;
 }
+
+export interface Hits {
+  total: number;
+  hits: { line: number; text: string }[];
+}
+
+/** The lines with a text in them, in all of the log. */
+export const searchLog = (execution: string, task: string, attempt: number, search: string, signal: AbortSignal): Promise<Hits> =>
+  get<Hits>(`${logPath(execution, task)}/search` + query({ search, attempt }), signal);
 
 export const logPath = (execution: string, task: string): string =>
   `executions/${part(execution)}/tasks/${part(task)}/log`;
@@ -41,15 +52,6 @@ export async function readLog(
 ): Promise<Slice> {
   const answer = await request('GET', logPath(execution, task) + query({ ...range }), undefined, signal);
   const body = (await answer.json()) as Body;
-  const text = body.text ?? body.data ?? '';
-  const end = body.next_offset ?? body.nextOffset ?? body.offset + new TextEncoder().encode(text).length;
-  const kept = (body.kept ?? []).reduce((sum, range) => sum + (Array.isArray(range) ? range[1] - range[0] : range.stop - range.start), 0);
-  return {
-    text,
-    offset: body.offset,
-    end,
-    total: body.total,
-    lost: body.kept ? Math.max(0, body.total - kept) : 0,
-    finished: body.finished ?? true,
-  };
+  const { nextOffset: end, ...rest } = body;
+  return { ...rest, end, lost: body.total - body.kept.reduce((sum, [from, to]) => sum + to - from, 0) };
 }

@@ -91,6 +91,18 @@ def wide():
     return job
 
 
+def wordy():
+    """Prints more than a page reads at first, and more than is kept if `lines` is large."""
+    job = Job("wordy", params={"lines": 30_000})
+
+    def speak(context: TaskContext):
+        lines = range(1, context.params["lines"] + 1)
+        context.write("".join(f"line {n} {'<b>needle</b>' if n % 1000 == 7 else 'hay'}\n" for n in lines).encode())
+
+    job.add(Task("speak", speak))
+    return job
+
+
 def shell():
     job = Job("shell")
     job.add(Task("echo", Command("sh", ["-c", "echo to stdout; echo to stderr >&2"])))
@@ -98,4 +110,4 @@ def shell():
 
 
 def make_jobs():
-    return [make() for make in (nightly, broken, hostile, long, flaky, wide, shell)]
+    return [make() for make in (nightly, broken, hostile, long, flaky, wide, wordy, shell)]

@@ -8,13 +8,14 @@ import { isError, isPlain, pieces, strip } from './ansi';
 
 const BLOCK = 200;
 const LONG = 8_192;
+const LINE = 19;
 
 export class LogView {
   lines = 0;
   /** Lines that read like trouble. */
   errors = 0;
-  /** The number of the first line; null where it is not known, because what came before was not read. */
-  first: number | null = 1;
+  /** The number of the first line. */
+  first = 1;
   #last: HTMLElement | null = null;
   #inLast = 0;
   #open = ''; // the line that has not ended yet
@@ -22,7 +23,7 @@ export class LogView {
 
   constructor(readonly root: HTMLElement) {}
 
-  clear(first: number | null): void {
+  clear(first: number): void {
     this.root.replaceChildren();
     this.lines = this.errors = this.#inLast = 0;
     this.first = first;
@@ -60,14 +61,54 @@ export class LogView {
     const parts = text.split('\n');
     if (parts.at(-1) === '') parts.pop();
     if (!parts.length) return;
+    this.first -= parts.length;
     const blocks = document.createDocumentFragment();
     for (let i = 0; i < parts.length; i += BLOCK) {
-      const block = newBlock(null);
+      const block = newBlock(this.first + i);
       this.#fill(block, parts.slice(i, i + BLOCK));
       blocks.append(block);
     }
     this.lines += parts.length;
     this.root.prepend(blocks);
+  }
+
+  /** Say something between two lines, or before all. */
+  remark(text: string, where: 'append' | 'prepend'): void {
+    const note = document.createElement('p');
+    note.className = 'log-note';
+    note.textContent = text;
+    this.root[where](note);
+    if (where === 'append') this.#last = null;
+  }
+
+  /** The text of a line by its number; null if it is not here. */
+  range(line: number): Range | null {
+    for (const block of this.root.querySelectorAll<HTMLElement>('.log-block')) {
+      let skip = line - Number(block.dataset.first);
+      if (skip < 0 || skip >= Number(block.dataset.count)) continue;
+      const found = document.createRange();
+      const nodes = document.createTreeWalker(block.lastElementChild!, NodeFilter.SHOW_TEXT);
+      for (let begun = false; nodes.nextNode(); ) {
+        const node = nodes.currentNode as Text;
+        let at = 0;
+        while (skip && (at = node.data.indexOf('\n', at) + 1)) skip--;
+        if (skip) continue;
+        if (!begun) found.setStart(node, at);
+        begun = true;
+        const end = node.data.indexOf('\n', at);
+        found.setEnd(node, end < 0 ? node.length : end);
+        if (end >= 0) break;
+      }
+      return found;
+    }
+    return null;
+  }
+
+  /** The number of the line whose number stands at a height of the window; null if there is none. */
+  lineAt(numbers: Element, y: number): number | null {
+    const { first, count } = (numbers.parentElement as HTMLElement).dataset;
+    const place = Math.floor((y - numbers.getBoundingClientRect().top) / LINE);
+    return place >= 0 && place < Number(count) ? Number(first) + place : null;
   }
 
   /** The element of the first line that reads like trouble. */
@@ -81,21 +122,18 @@ export class LogView {
   }
 
   #newBlock(): void {
-    this.#last = newBlock(this.first == null ? null : this.first + this.lines);
+    this.#last = newBlock(this.first + this.lines);
     this.#inLast = 0;
     this.root.append(this.#last);
   }
 
   #fill(block: HTMLElement, lines: readonly string[]): void {
     const text = block.lastElementChild as HTMLElement;
-    const numbers = block.dataset.first ? (block.firstElementChild as HTMLElement) : null;
-    if (numbers) {
-      const from = Number(block.dataset.first) + Number(block.dataset.count ?? 0);
-      numbers.append(lines.map((_, i) => `${from + i}\n`).join(''));
-    }
+    const from = Number(block.dataset.first) + Number(block.dataset.count ?? 0);
+    block.firstElementChild!.append(lines.map((_, i) => `${from + i}\n`).join(''));
     const count = Number(block.dataset.count ?? 0) + lines.length;
     block.dataset.count = String(count);
-    block.style.setProperty('contain-intrinsic-size', `auto ${count * 19}px`);
+    block.style.setProperty('contain-intrinsic-size', `auto ${count * LINE}px`);
     let plain = '';
     for (const line of lines) {
       const bad = isError(line);
@@ -113,7 +151,7 @@ export class LogView {
   }
 }
 
-function newBlock(first: number | null): HTMLElement {
+function newBlock(first: number): HTMLElement {
   const block = document.createElement('div');
   block.className = 'log-block';
   const numbers = document.createElement('pre');
@@ -122,7 +160,7 @@ function newBlock(first: number | null): HTMLElement {
   const text = document.createElement('pre');
   text.className = 'log-text';
   block.append(numbers, text);
-  if (first != null) block.dataset.first = String(first);
+  block.dataset.first = String(first);
   return block;
 }
 
