@@ -25,8 +25,10 @@ from goflow_trio.actors.supervisor import Supervisor
 from goflow_trio.actors.surroundings import Surroundings
 from goflow_trio.actors.waiting import Waiting, waiting_tasks
 from goflow_trio.core import limits
+from goflow_trio.core.approving import was_answered_so
+from goflow_trio.core.board import Step
 from goflow_trio.core.ending import end_broken
-from goflow_trio.core.machine import ExecutionMachine, Step, was_answered_so
+from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import Decided
 from goflow_trio.core.plan import plan_shape
 from goflow_trio.core.record import ExecutionRecord

@@ -20,7 +20,8 @@ from goflow_trio.actors.gate import Account
 from goflow_trio.actors.resources import Resources, UsedResources
 from goflow_trio.actors.surroundings import Parent, Surroundings
 from goflow_trio.core import limits
-from goflow_trio.core.machine import ExecutionMachine, Step
+from goflow_trio.core.board import Step
+from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import (
     CancelAttempt,
     DeadlineReached,

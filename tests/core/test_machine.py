@@ -555,7 +555,7 @@ def test_a_task_cannot_be_driven_out_of_a_final_state():
     driver = started(task("a"), task("b"))
     driver.succeed("a")
     with pytest.raises(InvalidTransition, match=re.escape("task 'a' cannot go from successful to running")):
-        driver.machine._start_attempt(0, driver.now)
+        driver.machine._board.begin_attempt(0, driver.now)
 
 
 def test_the_story_is_no_longer_than_its_bound():

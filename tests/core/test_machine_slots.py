@@ -17,7 +17,7 @@ class Doorman:
     def __init__(self, driver, tape):
         self.asked = []
         self.tape = tape
-        driver.machine._admit = self
+        driver.machine._board.admit = self
 
     def __call__(self, name, definition):
         assert name not in self.asked
@@ -86,10 +86,10 @@ def two():
 
 def test_a_slot_that_comes_too_late_is_not_taken():
     driver = two()
-    driver.machine._admit = lambda name, _definition: name == "b"
+    driver.machine._board.admit = lambda name, _definition: name == "b"
     assert driver.start().instructions == [RunAttempt("b", 1)]
     assert driver.report(SlotGranted("a")).instructions == []  # the one place of the execution is taken
-    driver.machine._admit = lambda _name, _definition: False
+    driver.machine._board.admit = lambda _name, _definition: False
     driver.succeed("b")
     assert driver.cancel_task("a").instructions == []
     assert driver.machine.finished
@@ -98,7 +98,7 @@ def test_a_slot_that_comes_too_late_is_not_taken():
 
 def test_nothing_starts_on_hold_though_its_slot_comes():
     driver = two()
-    driver.machine._admit = lambda _name, _definition: False
+    driver.machine._board.admit = lambda _name, _definition: False
     driver.start()
     driver.machine.hold()
     assert driver.report(SlotGranted("a")).events == []
