@@ -308,10 +308,12 @@ class Store:
             event.seq = seq
         if not events:
             return
+        size = 0
         for first, data in codec.encode_segments(events):
+            size += len(data)
             await self._commit(keys.segment(self._epoch, first), data)
         self.ledger.apply(events)
-        self._upkeep.written(len(events), self._last_segment)
+        self._upkeep.written(len(events), size, self._last_segment)
         self.feed.publish(events)
         for pending in offers:
             pending.settled.set()

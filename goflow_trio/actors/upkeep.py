@@ -58,6 +58,8 @@ class Upkeep:
         self._epochs = recovered.epochs
         self._segment = recovered.segment
         self._since_checkpoint = limits.CHECKPOINT_EVENTS  # the first quiet moment after a start makes one
+        self._since_save = limits.SAVE_EVENTS  # and saves what the log alone has
+        self._bytes_since_save = 0
         self._saved_live: set[str] | None = None  # None: what engines before left has still to be removed
         self._log_to_prune = False
         self._log_after = ""
@@ -68,11 +70,14 @@ class Upkeep:
         self._next_sweep = trio.current_time()
         self._since_sweep = 0
 
-    def written(self, events: int, segment: str) -> None:
-        """Note that so many events were written, up to and with this segment."""
+    def written(self, events: int, size: int, segment: str) -> None:
+        """Note that so many events, of so many bytes, were written, up to and with this segment."""
         self._since_checkpoint += events
+        self._since_save += events
+        self._bytes_since_save += size
         self._segment = segment
-        self._bell.set()
+        if self._has_work():
+            self._bell.set()
 
     # The actor --------------------------------------------------------------------------------------
 
@@ -91,7 +96,7 @@ class Upkeep:
         await self.check_fence()
         if self._since_checkpoint >= limits.CHECKPOINT_EVENTS:
             await self.checkpoint()
-        else:
+        elif self._may_save():
             await self.save_finished()
         for _ in range(_LOG_PAGES):
             if self._log_to_prune:
@@ -116,11 +121,14 @@ class Upkeep:
 
     def _has_work(self) -> bool:
         return (
-            bool(self._ledger.unsaved)
+            self._may_save()
             or self._since_checkpoint >= limits.CHECKPOINT_EVENTS
             or self._log_to_prune
             or self._sweep_is_due()
         )
+
+    def _may_save(self) -> bool:
+        return self._since_save >= limits.SAVE_EVENTS or self._bytes_since_save >= limits.SEGMENT_BYTES
 
     async def check_fence(self) -> None:
         """See that the store is still this engine's.
@@ -137,6 +145,7 @@ class Upkeep:
 
     async def save_finished(self) -> None:
         """Write the snapshots of finished executions, and their places in the listings."""
+        events, size = self._since_save, self._bytes_since_save
         for records in _in_steps(list(self._ledger.unsaved.values()), _STEP):
             pairs: dict[str, bytes] = {}
             for record in records:
@@ -149,6 +158,8 @@ class Upkeep:
                 await self._drop_old_parts(record, pairs)
             self._ledger.saved(records)
             self._since_sweep += len(records)
+        self._since_save -= events
+        self._bytes_since_save -= size
 
     async def _drop_old_parts(self, record: ExecutionRecord, kept: Collection[str]) -> None:
         """Remove what a large snapshot from before an execution was opened again leaves behind."""
@@ -253,6 +264,7 @@ class Upkeep:
     async def _prune_executions(self) -> None:
         """Go one step on with a sweep, or begin one."""
         if self._sweep is None:
+            await self.save_finished()  # it sees what is saved
             self._sweep = self.sweep(self._policies)
             self._next_sweep = trio.current_time() + limits.SWEEP_SECONDS
             self._since_sweep = 0

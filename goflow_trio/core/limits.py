@@ -91,6 +91,9 @@ LOG_EVENTS: Final = 200_000
 CHECKPOINT_EVENTS: Final = 5_000
 """Events between two checkpoints: the most a restart has to fold."""
 
+SAVE_EVENTS: Final = 1_000
+"""Events after which what finished is saved apart from the log: few requests to the store for each execution."""
+
 SEGMENT_EVENTS: Final = 5_000
 """Events in one segment of the log, at most."""
 

@@ -118,3 +118,32 @@ async def test_starts_long_ago_leave_nothing_behind(autojump_clock, monkeypatch)
     assert len([key for key in kept if key.startswith("epoch/")]) <= 4
     assert len({key.split("/")[1] for key in kept if key.startswith("log/")}) <= 4
     assert len([key for key in kept if key.startswith(("checkpoint/", "live/"))]) <= 1
+
+
+async def test_an_execution_now_and_then_costs_two_operations_of_the_store_and_few_more(autojump_clock):
+    backend = FaultyBackend(MemoryBackend())
+    job = Job("hourly")
+    job.add(Task("work", trio.lowlevel.checkpoint))
+    world = virtual_environment(datetime(2026, 1, 1, tzinfo=UTC))
+    async with open_engine(backend, jobs=[job], environment=world) as engine:
+        await trio.sleep(60)
+        before = backend.operations
+        for _ in range(400):
+            await (await engine.submit("hourly")).wait()
+            await trio.sleep(60)
+        assert backend.operations - before < 2.2 * 400
+
+
+async def test_what_the_log_alone_has_in_bytes_is_bounded_too(autojump_clock, monkeypatch):
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 10_000)
+    job = Job("large")
+
+    @job.task
+    async def work():
+        return "x" * 4_000
+
+    async with open_engine(FaultyBackend(MemoryBackend()), jobs=[job]) as engine:
+        for _ in range(20):
+            await (await engine.submit("large")).wait()
+            await trio.sleep(1)
+        assert len(engine.store.ledger.unsaved) < 5

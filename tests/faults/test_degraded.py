@@ -10,6 +10,7 @@ import trio
 
 from goflow_trio import Job, State, StoreError, open_engine
 from goflow_trio.actors.environment import virtual_environment
+from goflow_trio.core import limits
 from goflow_trio.core.record import fold
 from goflow_trio.errors import StoreFull, StoreReadOnly, StoreUnavailable
 from goflow_trio.stores.memory import MemoryBackend
@@ -128,7 +129,8 @@ async def test_a_slow_store_is_waited_for_as_long_as_it_gets_on(autojump_clock):
         assert (await execution.wait()).state is State.SUCCESSFUL
 
 
-async def test_reads_that_need_the_store_fail_and_do_not_hang(autojump_clock):
+async def test_reads_that_need_the_store_fail_and_do_not_hang(autojump_clock, monkeypatch):
+    monkeypatch.setattr(limits, "SAVE_EVENTS", 1)
     backend = FaultyBackend(MemoryBackend())
     async with open_engine(backend, jobs=[job_of()], environment=world()) as engine:
         execution = await engine.submit("job")
