@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgpack
@@ -139,11 +140,17 @@ def unseal(data: bytes, what: str = "record", kind: Kind = "record") -> Any:
 EVENT_FIELDS: Final = {name: tuple(f.name for f in fields(kind) if f.init) for name, kind in EVENT_TYPES.items()}
 """The fields of an event in the order they are written, by its type."""
 
+_EVENT_VALUES: Final = {name: attrgetter(*names) for name, names in EVENT_FIELDS.items()}
+_EVENT_ERRORS: Final = {name: names.index("error") + 1 for name, names in EVENT_FIELDS.items() if "error" in names}
+
 
 def pack_event(event: Event) -> list[Any]:
     """Return an event as plain data, without its position in the log (the segment's key tells it)."""
-    values = [event.type]
-    values += [_plain(getattr(event, name)) for name in EVENT_FIELDS[event.type]]
+    kind = event.type
+    values = [kind, *_EVENT_VALUES[kind](event)]
+    error = _EVENT_ERRORS.get(kind)
+    if error is not None:
+        values[error] = _plain(values[error])
     return values
 
 
@@ -154,8 +161,9 @@ def encode_segments(events: Sequence[Event]) -> Iterator[tuple[int, bytes]]:
     """
     rows: list[bytes] = []
     size = 0
+    pack = msgpack.Packer(datetime=True).pack
     for event in events:
-        rows.append(msgpack.packb(pack_event(event), datetime=True))
+        rows.append(pack(pack_event(event)))
         size += len(rows[-1])
         if size > limits.SEGMENT_BYTES or len(rows) == limits.SEGMENT_EVENTS:
             yield event.seq + 1 - len(rows), _seal_packed(_join(rows))

@@ -42,15 +42,14 @@ async def timed(operation: Callable[..., Awaitable[T]], *args: object, seconds: 
     """
     seconds += _size(args) / limits.STORE_BYTES_PER_SECOND
     try:
-        with trio.fail_after(seconds):
+        with trio.move_on_after(seconds):
             return await operation(*args)
-    except trio.TooSlowError:
-        raise NoAnswer(f"the store does not answer: nothing for {seconds:.1f} s") from None
     except (GoflowError, trio.Cancelled):
         raise
     except Exception as error:  # a driver's own, which its backend should have mapped
         logger.warning("the store raised what is none of its errors", exc_info=True)
         raise StoreUnavailable(f"the store failed: {type(error).__name__}: {error}") from error
+    raise NoAnswer(f"the store does not answer: nothing for {seconds:.1f} s")
 
 
 async def briefly(operation: Callable[..., Awaitable[T]], *args: object) -> T:

@@ -156,7 +156,8 @@ class Supervisor:
                     await self._turn(step, nursery)
                 if self._resources is not None:
                     await self._resources.aclose()
-                nursery.cancel_scope.cancel()  # only timers can be left
+                if nursery.child_tasks:  # only timers can be left
+                    nursery.cancel_scope.cancel()
         finally:
             self.account.close()
         await self._call_hooks()

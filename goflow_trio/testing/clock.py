@@ -11,10 +11,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
 import trio
 import trio.testing
-from attrs import asdict
+from attrs import fields
 
 _LOOK_SECONDS = 1.0
 
@@ -109,6 +110,13 @@ def outside_work() -> str:
         return "a call from another thread is on its way"
     if threads := trio.testing.active_thread_count():
         return f"{threads} thread{'s' if threads > 1 else ''}"
-    counts = asdict(statistics.io_statistics)
-    waits = sum(count for name, count in counts.items() if name.startswith("tasks_waiting")) - _OWN_WAITS
+    waiting = statistics.io_statistics
+    waits = sum(getattr(waiting, name) for name in _wait_counts()) - _OWN_WAITS
     return f"{waits} pipes, sockets or processes" if waits > 0 else ""
+
+
+@cache
+def _wait_counts() -> tuple[str, ...]:
+    """Return the names of what counts tasks that wait for a file descriptor: they differ between platforms."""
+    statistics = trio.lowlevel.current_statistics().io_statistics
+    return tuple(field.name for field in fields(type(statistics)) if field.name.startswith("tasks_waiting"))
