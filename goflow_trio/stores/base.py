@@ -52,7 +52,7 @@ class Backend(Protocol):
     - **Keys** are 1 to `MAX_KEY_BYTES` bytes of UTF-8, any code point but NUL and the surrogates. They are compared by
       code point, which is the order of their UTF-8 bytes: never by locale, never ignoring case, never normalised.
       **Values** are 0 to `MAX_VALUE_BYTES` bytes. What is outside raises `UsageError` before anything is written
-      (`check_key` and `check_items` do it).
+      (`check_key`, `check_keys` and `check_items` do it).
     - **Durable on return.** When `put`, `put_if_absent` or `delete` returns, `durability` holds for it.
     - **Each key is atomic.** No reader, no crash and no cancellation ever shows a part of a value. Several keys in
       one `put` need not appear together.
@@ -138,6 +138,18 @@ def check_key(key: str) -> None:
         raise UsageError(f"key {key[:40]!r}: it has {size} bytes; a key has 1 to {MAX_KEY_BYTES}")
     if "\0" in key:
         raise UsageError(f"key {key!r}: it contains NUL")
+
+
+def check_keys(keys: Iterable[str]) -> list[str]:
+    """Return keys, each once, in the order in which they came first; refuse any that not every backend can hold.
+
+    Raises:
+        UsageError: see `check_key`.
+    """
+    wanted = list(dict.fromkeys(keys))
+    for key in wanted:
+        check_key(key)
+    return wanted
 
 
 def check_items(items: Mapping[str, bytes]) -> None:

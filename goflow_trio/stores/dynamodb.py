@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
 
@@ -16,6 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError, WaiterError  # noqa: A004
 
 from goflow_trio.errors import StoreError, StoreUnavailable, UsageError
+from goflow_trio.stores.aws import CONNECT_TIMEOUT, CONNECTIONS, OPTIONS, ServiceOptions, service_options
 from goflow_trio.stores.base import (
     MAX_KEY_BYTES,
     SCAN_LIMIT,
@@ -23,10 +24,12 @@ from goflow_trio.stores.base import (
     Durability,
     check_items,
     check_key,
+    check_keys,
     prefix_end,
 )
+from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.dynamodb_table import PART_BYTES, READS, WRITES, Item, Table
-from goflow_trio.stores.options import boolean, count, read_options, refuse, seconds
+from goflow_trio.stores.options import boolean, read_options, refuse
 from goflow_trio.stores.threads import StoreThreads
 from goflow_trio.stores.urls import split_store_url
 
@@ -35,12 +38,8 @@ T = TypeVar("T")
 TIMEOUT: Final = 20.0
 """How long a batch of requests may take unless told otherwise, in seconds."""
 
-CONNECTIONS: Final = 8
-"""How many requests are under way at once unless told otherwise."""
-
-_OPTIONS: Final = ("endpoint_url", "region", "timeout", "connections", "create")
+_OPTIONS: Final = (*OPTIONS, "create")
 _TABLE_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{3,255}")
-_CONNECT_TIMEOUT: Final = 5.0
 _DURABILITY: Final = Durability(
     survives_kill=True, survives_power_cut=True, detail="DynamoDB: in three places before it is confirmed"
 )
@@ -86,15 +85,14 @@ class DynamoBackend:
     async def get(self, key: str) -> bytes | None:
         """See `Backend.get`."""
         check_key(key)
-        return await self._run(partial(self._table.get, key))
+        return await self._threads.run(partial(self._table.get, key))
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        wanted = list(dict.fromkeys(keys))
-        for key in wanted:
-            check_key(key)
+        wanted = check_keys(keys)
         batches = [wanted[start : start + READS] for start in range(0, len(wanted), READS)]
-        items = await self._all([((), partial(self._table.get_items, batch)) for batch in batches])
+        works = [((), partial(self._table.get_items, batch)) for batch in batches]
+        items = await self._threads.run_all(works, at_once=self._round)
         return await self._values([item for some in items for item in some])
 
     async def put(self, items: Mapping[str, bytes]) -> None:
@@ -109,12 +107,12 @@ class DynamoBackend:
         for start in range(0, len(small), WRITES):
             some = small[start : start + WRITES]
             jobs.append(([key for key, _ in some], partial(self._table.put_small, some)))
-        await self._all(jobs)
+        await self._threads.run_all(jobs, at_once=self._round)
 
     async def put_if_absent(self, key: str, value: bytes) -> bool:
         """See `Backend.put_if_absent`."""
         check_items({key: value})
-        return await self._run(partial(self._table.put_if_absent, key, value), writes=[key])
+        return await self._threads.run(partial(self._table.put_if_absent, key, value), writes=[key])
 
     async def scan(self, prefix: str, after: str = "", limit: int = SCAN_LIMIT) -> Sequence[tuple[str, bytes]]:
         """See `Backend.scan`."""
@@ -122,12 +120,14 @@ class DynamoBackend:
         end = prefix_end(prefix)
         pairs: list[tuple[str, bytes]] = []
         if len(prefix.encode()) > MAX_KEY_BYTES or (end is not None and least > end) or limit <= 0:
-            await self._run(lambda: None)
+            await self._threads.run(lambda: None)
             return pairs
         start: Item | None = None
         while True:
             # One more on either side: both bounds of a query are inclusive, ours are not.
-            items, start = await self._run(partial(self._table.query, least, end, limit + 2 - len(pairs), start))
+            items, start = await self._threads.run(
+                partial(self._table.query, least, end, limit + 2 - len(pairs), start)
+            )
             wanted = [item for item in items if item["key"]["S"].startswith(prefix) and item["key"]["S"] > after]
             values = await self._values(wanted)
             pairs += ((key, values[key]) for item in wanted if (key := item["key"]["S"]) in values)
@@ -136,14 +136,12 @@ class DynamoBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        wanted = list(dict.fromkeys(keys))
-        for key in wanted:
-            check_key(key)
+        wanted = check_keys(keys)
         jobs = []
         for start in range(0, len(wanted), WRITES):
             some = wanted[start : start + WRITES]
             jobs.append((some, partial(self._table.delete, some)))
-        await self._all(jobs)
+        await self._threads.run_all(jobs, at_once=self._round)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
@@ -160,7 +158,7 @@ class DynamoBackend:
             StoreIncompatible: it is not.
             StoreError: it does not exist and is not to be made.
         """
-        await self._run(partial(self._table.prepare, create=create))
+        await self._threads.run(partial(self._table.prepare, create=create))
 
     async def _values(self, items: Sequence[Item]) -> dict[str, bytes]:
         """Return the values of items; one whose key was deleted meanwhile is left out."""
@@ -171,30 +169,9 @@ class DynamoBackend:
             return key, self._table.get(key) if value is None else value
 
         found = dict(read(item) for item in items if "value" in item)
-        found |= await self._all([((), partial(read, item)) for item in items if "value" not in item])
+        works = [((), partial(read, item)) for item in items if "value" not in item]
+        found |= await self._threads.run_all(works, at_once=self._round)
         return {key: value for key, value in found.items() if value is not None}
-
-    async def _all(self, jobs: Sequence[tuple[Collection[str], Callable[[], T]]]) -> list[T]:
-        """Do jobs side by side, a few at a time, so that each has its time."""
-        if not jobs:
-            await self._run(lambda: None)
-        results: list[T] = []
-        for start in range(0, len(jobs), self._round):
-            some = jobs[start : start + self._round]
-            results += await self._threads.run_all([(writes, self._mapped(job)) for writes, job in some])
-        return results
-
-    async def _run(self, work: Callable[[], T], *, writes: Collection[str] = ()) -> T:
-        return await self._threads.run(self._mapped(work), writes=writes)
-
-    def _mapped(self, work: Callable[[], T]) -> Callable[[], T]:
-        def mapped() -> T:
-            try:
-                return work()
-            except (BotoCoreError, ClientError) as error:
-                raise _map(self._name, error) from error
-
-        return mapped
 
 
 async def open_dynamodb(
@@ -223,14 +200,14 @@ async def open_dynamodb(
         StoreError: the table does not exist, or may not be used.
     """
     name = f"store 'dynamodb://{table}'"
-    threads = StoreThreads(name, most=connections, timeout=operation_timeout)
+    threads = StoreThreads(name, _ERRORS, most=connections, timeout=operation_timeout)
 
     def make() -> tuple[Any, Any]:
         session = boto3.session.Session()
 
         def client(attempts: int) -> Any:
             config = Config(
-                connect_timeout=min(_CONNECT_TIMEOUT, operation_timeout),
+                connect_timeout=min(CONNECT_TIMEOUT, operation_timeout),
                 read_timeout=operation_timeout / 2,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=connections,
@@ -261,26 +238,18 @@ def check_url(url: str) -> None:
     parts = split_store_url(url)
     if not _TABLE_NAME.fullmatch(parts.netloc) or parts.path not in {"", "/"}:
         refuse(url, "name a table of 3 to 255 letters, digits, _ . and -, and nothing else: dynamodb://goflow")
-    options = read_options(url, _OPTIONS)
-    seconds(url, options, default=TIMEOUT)
-    count(url, options, "connections", CONNECTIONS)
-    boolean(url, options, "create", default=True)
-    endpoint = options.get("endpoint_url")
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        refuse(url, "option 'endpoint_url' begins with http:// or https://")
+    _settings(url)
 
 
 async def open_store(url: str) -> Backend:
     """Open the store that a `dynamodb:` URL names; see `open_dynamodb`."""
+    options, create = _settings(url)
+    return await open_dynamodb(split_store_url(url).netloc, create=create, **options)
+
+
+def _settings(url: str) -> tuple[ServiceOptions, bool]:
     options = read_options(url, _OPTIONS)
-    return await open_dynamodb(
-        split_store_url(url).netloc,
-        endpoint_url=options.get("endpoint_url"),
-        region=options.get("region"),
-        operation_timeout=seconds(url, options, default=TIMEOUT),
-        connections=count(url, options, "connections", CONNECTIONS),
-        create=boolean(url, options, "create", default=True),
-    )
+    return service_options(url, options, TIMEOUT), boolean(url, options, "create", default=True)
 
 
 def _region(region: str | None) -> str | None:
@@ -305,3 +274,6 @@ def _map(name: str, error: Exception) -> StoreError:
     if isinstance(error, HTTPClientError | ConnectionError | WaiterError):
         return StoreUnavailable(shown)
     return StoreError(shown)
+
+
+_ERRORS: Final = DriverErrors((BotoCoreError, ClientError), _map)

@@ -11,7 +11,7 @@ import errno
 import os
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import count
@@ -28,7 +28,8 @@ from goflow_trio.errors import (
     StoreUnavailable,
     UsageError,
 )
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys
+from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.names import Names, decode, unwrap, wrap
 from goflow_trio.stores.options import read_options, refuse
 from goflow_trio.stores.threads import StoreThreads
@@ -77,14 +78,13 @@ class FolderBackend:
     async def get(self, key: str) -> bytes | None:
         """See `Backend.get`."""
         check_key(key)
-        found = await self._run(partial(self._read, [_NAMES.of(key)]))
+        found = await self._threads.run(partial(self._read, [_NAMES.of(key)]))
         return found[0][1] if found else None
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        for key in keys:
-            check_key(key)
-        return dict(await self._run(partial(self._read, [_NAMES.of(key) for key in dict.fromkeys(keys)])))
+        names = [_NAMES.of(key) for key in check_keys(keys)]
+        return dict(await self._threads.run(partial(self._read, names)))
 
     async def put(self, items: Mapping[str, bytes]) -> None:
         """See `Backend.put`."""
@@ -92,30 +92,26 @@ class FolderBackend:
         check_items(items)
         pairs = list(items.items())
         if not pairs:
-            await self._run(lambda: None)
+            await self._threads.run(lambda: None)
         for start in range(0, len(pairs), _PER_CALL * THREADS):
             some = pairs[start : start + _PER_CALL * THREADS]
             # Side by side, because most of it is waiting for the disk.
             parts = [part for first in range(THREADS) if (part := some[first::THREADS])]
-            await self._threads.run_all(
-                [([key for key, _ in part], self._mapped(partial(self._write, part))) for part in parts]
-            )
+            await self._threads.run_all([([key for key, _ in part], partial(self._write, part)) for part in parts])
 
     async def put_if_absent(self, key: str, value: bytes) -> bool:
         """See `Backend.put_if_absent`."""
         check_items({key: value})
-        return await self._run(partial(self._create, key, value), writes=[key])
+        return await self._threads.run(partial(self._create, key, value), writes=[key])
 
     async def scan(self, prefix: str, after: str = "", limit: int = SCAN_LIMIT) -> Sequence[tuple[str, bytes]]:
         """See `Backend.scan`."""
-        return await self._run(partial(self._scan, prefix, after, limit))
+        return await self._threads.run(partial(self._scan, prefix, after, limit))
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        keys = list(keys)
-        for key in keys:
-            check_key(key)
-        await self._run(partial(self._remove, [_NAMES.of(key) for key in keys]), writes=keys)
+        keys = check_keys(keys)
+        await self._threads.run(partial(self._remove, [_NAMES.of(key) for key in keys]), writes=keys)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
@@ -123,19 +119,7 @@ class FolderBackend:
 
     async def prepare(self) -> None:
         """Make the folder unless it is there, and check that it is ours."""
-        await self._run(self._prepare)
-
-    async def _run(self, work: Callable[[], T], *, writes: Collection[str] = ()) -> T:
-        return await self._threads.run(self._mapped(work), writes=writes)
-
-    def _mapped(self, work: Callable[[], T]) -> Callable[[], T]:
-        def mapped() -> T:
-            try:
-                return work()
-            except OSError as error:
-                raise _map(self._threads.name, error) from error
-
-        return mapped
+        await self._threads.run(self._prepare)
 
     # What runs in threads ---------------------------------------------------------------------------
 
@@ -253,7 +237,7 @@ async def open_folder(folder: str | Path) -> FolderBackend:
     """
     path = Path(folder).absolute()  # noqa: ASYNC240  # it asks for the working directory alone
     name = f"store {str(path)!r}"
-    backend = FolderBackend(path, StoreThreads(name, most=THREADS, timeout=TIMEOUT))
+    backend = FolderBackend(path, StoreThreads(name, _ERRORS, most=THREADS, timeout=TIMEOUT))
     try:
         await backend.prepare()
     except StoreError as error:
@@ -309,3 +293,6 @@ def _map(name: str, error: OSError) -> StoreError:
     if error.errno in {errno.EROFS, errno.EACCES}:
         return StoreReadOnly(f"{shown}; make the folder writable")
     return StoreUnavailable(f"{shown}; it is tried again")
+
+
+_ERRORS: Final = DriverErrors((OSError,), _map)

@@ -35,8 +35,9 @@ from attrs import define, field
 from key_value.aio.errors import KeyValueOperationError
 from key_value.aio.protocols.key_value import AsyncKeyValue
 
-from goflow_trio.errors import CodecError, StoreClosed, StoreError, StoreUnavailable, UsageError
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key
+from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UsageError
+from goflow_trio.stores.admission import check_usable, unanswered
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_keys
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.stores.options import TIMEOUT, refuse
 from goflow_trio.stores.urls import hide_password, split_store_url
@@ -105,9 +106,7 @@ class KeyValueBackend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        wanted = list(dict.fromkeys(keys))
-        for key in wanted:
-            check_key(key)
+        wanted = check_keys(keys)
         return await self._do(lambda: self._values(wanted))
 
     async def put(self, items: Mapping[str, bytes]) -> None:
@@ -147,9 +146,7 @@ class KeyValueBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        wanted = list(dict.fromkeys(keys))
-        for key in wanted:
-            check_key(key)
+        wanted = check_keys(keys)
 
         async def work() -> None:
             known = [key for key in wanted if key in self._buckets[_digest(key)[:2]]]
@@ -273,11 +270,8 @@ class KeyValueBackend:
         return await self._do(alone)
 
     async def _do(self, work: Callable[[], Awaitable[T]]) -> T:
-        if os.getpid() != self._pid:  # first: in a child trio-asyncio has taken trio away
-            raise StoreClosed(f"{self._name} was opened before this process was forked; open another one")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closing.is_set() or self._nursery is None:
-            raise StoreClosed(f"{self._name} was closed; open another one")
+        await check_usable(self._name, self._pid, closed=self._closing.is_set() or self._nursery is None)
+        assert self._nursery is not None
         job = _Job(work)
         self._nursery.start_soon(self._run, job)
         await job.done.wait()
@@ -287,9 +281,7 @@ class KeyValueBackend:
         return job.value  # type: ignore[return-value]
 
     async def _run(self, job: _Job[T]) -> None:
-        job.error = StoreUnavailable(
-            f"{self._name} has not answered for {self._timeout:g} s; what it was told may yet happen"
-        )
+        job.error = unanswered(self._name, self._timeout)
         try:
             with trio.move_on_after(self._timeout):
                 job.value = await job.work()

@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from goflow_trio.errors import StoreClosed, UsageError
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys, prefix_end
 from goflow_trio.stores.urls import hide_password
 
 _DURABILITY: Final = Durability(
@@ -56,10 +56,9 @@ class MemoryBackend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        for key in keys:
-            check_key(key)
+        wanted = check_keys(keys)
         await self._checkpoint()
-        return {key: self._values[key] for key in keys if key in self._values}
+        return {key: self._values[key] for key in wanted if key in self._values}
 
     async def put(self, items: Mapping[str, bytes]) -> None:
         """See `Backend.put`. A cancelled one has written nothing."""
@@ -89,9 +88,7 @@ class MemoryBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`. A cancelled one has removed nothing."""
-        keys = list(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
         await self._checkpoint()
         for key in keys:
             if self._values.pop(key, None) is None:

@@ -15,6 +15,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final, LiteralString, TypeAlias, TypeVar, cast
 from urllib.parse import quote, urlencode, urlunsplit
 
@@ -31,7 +32,8 @@ from goflow_trio.errors import (
     StoreUnavailable,
     UsageError,
 )
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_keys, prefix_end
+from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.options import TIMEOUT, count, read_options, refuse, seconds
 from goflow_trio.stores.threads import StoreThreads
 from goflow_trio.stores.urls import hide_password, split_store_url
@@ -156,9 +158,7 @@ class PostgresBackend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        keys = list(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
 
         def work(connection: Connection) -> dict[str, bytes]:
             found: dict[str, bytes] = {}
@@ -207,9 +207,7 @@ class PostgresBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        keys = sorted(set(keys))
-        for key in keys:
-            check_key(key)
+        keys = sorted(check_keys(keys))
 
         def work(connection: Connection) -> None:
             for start in range(0, len(keys), _BATCH_KEYS):
@@ -235,14 +233,8 @@ class PostgresBackend:
 
     async def _run(self, work: Callable[[Connection], T], *, writes: Iterable[str] = (), repeatable: bool = True) -> T:
         in_use = _InUse()
-
-        def in_thread() -> T:
-            try:
-                return self._attempt(work, in_use, repeatable=repeatable)
-            except psycopg.Error as error:
-                raise _map(self._name, error) from error
-
-        return await self._threads.run(in_thread, writes=list(writes), give_up=in_use.give_up)
+        attempt = partial(self._attempt, work, in_use, repeatable=repeatable)
+        return await self._threads.run(attempt, writes=list(writes), give_up=in_use.give_up)
 
     def _attempt(self, work: Callable[[Connection], T], in_use: _InUse, *, repeatable: bool) -> T:
         while True:
@@ -342,7 +334,7 @@ async def open_postgres(
         name,
         _Connections(defaults | parameters, operation_timeout),
         table,
-        StoreThreads(name, most=connections, timeout=operation_timeout),
+        StoreThreads(name, _ERRORS, most=connections, timeout=operation_timeout),
     )
     try:
         await backend.prepare()
@@ -425,3 +417,6 @@ def _map(name: str, error: psycopg.Error) -> StoreError:
     ):
         return StoreUnavailable(shown)
     return StoreError(shown)
+
+
+_ERRORS: Final = DriverErrors((psycopg.Error,), _map)

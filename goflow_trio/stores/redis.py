@@ -39,7 +39,8 @@ from goflow_trio.errors import (
     StoreUnavailable,
     UsageError,
 )
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
+from goflow_trio.stores.admission import check_usable, unanswered
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys, prefix_end
 from goflow_trio.stores.options import TIMEOUT, boolean, read_options, refuse, seconds
 from goflow_trio.stores.urls import hide_password, split_store_url
 
@@ -86,9 +87,6 @@ _PASSING: Final = ("OOM", "MISCONF", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TR
 """Codes of errors that pass by themselves; coredis leaves those it has no class for in the text."""
 
 _PASSING_ERRORS: Final = (RedisConnectionError, ReadOnlyError, ClusterDownError, TryAgainError, OSError)
-
-MAX_WAITING: Final = 1000
-"""How many operations may be under way. It bounds what piles up behind a server that does not answer."""
 
 logger = logging.getLogger("goflow_trio.store")
 
@@ -187,9 +185,7 @@ class RedisBackend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        keys = list(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
 
         async def work(do: _Do) -> dict[str, bytes]:
             found: dict[str, bytes] = {}
@@ -229,9 +225,7 @@ class RedisBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        keys = list(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
 
         async def work(do: _Do) -> None:
             for start in range(0, len(keys), _BATCH_KEYS):
@@ -286,13 +280,7 @@ class RedisBackend:
         self._durability = _judge(self._name, found, allow_lossy=allow_lossy)
 
     async def _run(self, work: Callable[[_Do], Awaitable[T]]) -> T:
-        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
-            raise StoreClosed(f"{self._name} was opened before this process was forked; open another one")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closed:
-            raise StoreClosed(f"{self._name} was closed; open another one")
-        if self._waiting >= MAX_WAITING:
-            raise StoreUnavailable(f"{self._name} does not keep up: {MAX_WAITING} operations wait for it")
+        await check_usable(self._name, self._pid, closed=self._closed, waiting=self._waiting)
         self._waiting += 1
         connection: TCPConnection | None = None
         try:
@@ -306,9 +294,7 @@ class RedisBackend:
         finally:
             self._waiting -= 1
         self._link.drop(connection)
-        raise StoreUnavailable(
-            f"{self._name} has not answered for {self._timeout:g} s; what it was told may yet happen"
-        )
+        raise unanswered(self._name, self._timeout)
 
 
 class _Do(Protocol):

@@ -18,9 +18,11 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Per
 from obstore.store import S3Store
 
 from goflow_trio.errors import StoreError, StoreIncompatible, StoreUnavailable, UsageError
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
+from goflow_trio.stores.aws import CONNECT_TIMEOUT, CONNECTIONS, OPTIONS, service_options
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_keys, prefix_end
+from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.names import Names, decode, encode, unwrap, wrap
-from goflow_trio.stores.options import count, read_options, refuse, seconds
+from goflow_trio.stores.options import read_options, refuse
 from goflow_trio.stores.threads import StoreThreads
 from goflow_trio.stores.urls import split_store_url
 
@@ -33,10 +35,6 @@ T = TypeVar("T")
 TIMEOUT: Final = 30.0
 """How long a batch of requests may take unless told otherwise, in seconds."""
 
-CONNECTIONS: Final = 8
-"""How many requests are under way at once unless told otherwise."""
-
-_OPTIONS: Final = ("endpoint_url", "region", "timeout", "connections")
 # S3 allows 1,024 bytes, the folder in the bucket included.
 _NAMES: Final = Names(800)
 _LONGEST_FOLDER: Final = 200
@@ -44,7 +42,6 @@ _LONGEST_FOLDER: Final = 200
 _PROBE: Final = "~~goflow-trio"
 _PER_CALL: Final = 20
 _RETRIES: Final = 3
-_CONNECT_TIMEOUT: Final = 5.0
 _DURABILITY: Final = Durability(
     survives_kill=True, survives_power_cut=True, detail="S3: an object is kept once the service has confirmed it"
 )
@@ -86,10 +83,7 @@ class S3Backend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        names = {}
-        for key in keys:
-            check_key(key)
-            names[_NAMES.of(key)] = key
+        names = {_NAMES.of(key): key for key in check_keys(keys)}
         found = await self._read(list(names))
         return {names[name]: _unwrapped(name, data)[1] for name, data in found.items()}
 
@@ -112,7 +106,7 @@ class S3Backend:
         """See `Backend.put_if_absent`."""
         check_items({key: value})
         name = _NAMES.of(key)
-        return await self._run(lambda: self._create(name, _wrapped(name, key, value)), writes=[key])
+        return await self._threads.run(lambda: self._create(name, _wrapped(name, key, value)), writes=[key])
 
     async def scan(self, prefix: str, after: str = "", limit: int = SCAN_LIMIT) -> Sequence[tuple[str, bytes]]:
         """See `Backend.scan`."""
@@ -122,7 +116,7 @@ class S3Backend:
         pairs: list[tuple[str, bytes]] = []
         while True:
             wanted = limit - len(pairs)
-            page = await self._run(partial(self._list, offset, until, wanted))
+            page = await self._threads.run(partial(self._list, offset, until, wanted))
             found = {name: b"" for name, size in page.names if not size}
             found |= await self._read([name for name, size in page.names if size])
             in_order = sorted(_unwrapped(name, data) for name, data in found.items())
@@ -134,16 +128,13 @@ class S3Backend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`."""
-        names = {}
-        for key in keys:
-            check_key(key)
-            names[_NAMES.of(key)] = key
+        names = {_NAMES.of(key): key for key in check_keys(keys)}
         some = list(names)
         for start in range(0, len(some), 1000):
             batch = some[start : start + 1000]
-            await self._run(partial(obstore.delete, self._store, batch), writes=[names[name] for name in batch])
+            await self._threads.run(partial(obstore.delete, self._store, batch), writes=[names[name] for name in batch])
         if not some:
-            await self._run(lambda: None)
+            await self._threads.run(lambda: None)
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""
@@ -163,7 +154,7 @@ class S3Backend:
                     "so that two servers could not be told apart; take another one"
                 )
 
-        await self._run(work)
+        await self._threads.run(work)
 
     def _create(self, name: str, data: bytes) -> bool:
         try:
@@ -209,27 +200,15 @@ class S3Backend:
     ) -> list[T]:
         """Do a job on all things, a few in each thread; a round of all threads after the other."""
         if not things:
-            await self._run(lambda: None)
+            await self._threads.run(lambda: None)
         results: list[T] = []
         for start in range(0, len(things), self._round):
             some = things[start : start + self._round]
             # The things of a small round are spread over all threads.
             size = -(-len(some) * _PER_CALL // self._round)
             jobs = [job(some[first : first + size]) for first in range(0, len(some), size)]
-            results += await self._threads.run_all([(writes, self._mapped(work)) for writes, work in jobs])
+            results += await self._threads.run_all(jobs)
         return results
-
-    async def _run(self, work: Callable[[], T], *, writes: Collection[str] = ()) -> T:
-        return await self._threads.run(self._mapped(work), writes=writes)
-
-    def _mapped(self, work: Callable[[], T]) -> Callable[[], T]:
-        def mapped() -> T:
-            try:
-                return work()
-            except (BaseError, OSError) as error:
-                raise _map(self._name, error) from error
-
-        return mapped
 
 
 async def open_s3(
@@ -268,7 +247,7 @@ async def open_s3(
         config["region"] = region
     options: ClientConfig = {
         "allow_http": endpoint_url is not None and endpoint_url.startswith("http://"),
-        "connect_timeout": timedelta(seconds=min(_CONNECT_TIMEOUT, operation_timeout)),
+        "connect_timeout": timedelta(seconds=min(CONNECT_TIMEOUT, operation_timeout)),
         "timeout": timedelta(seconds=operation_timeout),
     }
 
@@ -285,7 +264,7 @@ async def open_s3(
             raise UsageError(f"{name}: {' '.join(str(error).split())[:300]}") from error
 
     # The threads are given a little more: the driver's own message says more.
-    threads = StoreThreads(name, most=connections, timeout=operation_timeout * 1.2)
+    threads = StoreThreads(name, _ERRORS, most=connections, timeout=operation_timeout * 1.2)
     backend = S3Backend(name, make(_RETRIES), make(0), threads, connections)
     try:
         await backend.prepare()
@@ -309,26 +288,14 @@ def check_url(url: str) -> None:
             "name a bucket, and nothing else, before the folder: s3://bucket/folder; credentials come from "
             "the environment",
         )
-    options = read_options(url, _OPTIONS)
-    seconds(url, options, default=TIMEOUT)
-    count(url, options, "connections", CONNECTIONS)
-    endpoint = options.get("endpoint_url")
-    if endpoint is not None and not endpoint.startswith(("http://", "https://")):
-        refuse(url, "option 'endpoint_url' begins with http:// or https://")
+    service_options(url, read_options(url, OPTIONS), TIMEOUT)
 
 
 async def open_store(url: str) -> Backend:
     """Open the store that an `s3:` URL names; see `open_s3`."""
     parts = split_store_url(url)
-    options = read_options(url, _OPTIONS)
-    return await open_s3(
-        parts.netloc,
-        unquote(parts.path).strip("/"),
-        endpoint_url=options.get("endpoint_url"),
-        region=options.get("region"),
-        operation_timeout=seconds(url, options, default=TIMEOUT),
-        connections=count(url, options, "connections", CONNECTIONS),
-    )
+    options = service_options(url, read_options(url, OPTIONS), TIMEOUT)
+    return await open_s3(parts.netloc, unquote(parts.path).strip("/"), **options)
 
 
 def _before(prefix: str, after: str) -> str | None:
@@ -366,3 +333,6 @@ def _map(name: str, error: Exception) -> StoreError:
     if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
         return StoreError(f"{shown}; check the credentials and what they may do")
     return StoreUnavailable(shown)
+
+
+_ERRORS: Final = DriverErrors((BaseError, OSError), _map)

@@ -21,11 +21,12 @@ from goflow_trio.errors import (
     StoreIncompatible,
     StoreReadOnly,
     StoreUnavailable,
-    UsageError,
 )
-from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, prefix_end
+from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys, prefix_end
+from goflow_trio.stores.driver import DriverErrors
+from goflow_trio.stores.options import refuse
 from goflow_trio.stores.sqlite_file import open_file
-from goflow_trio.stores.urls import hide_password, split_store_url
+from goflow_trio.stores.urls import split_store_url
 from goflow_trio.stores.worker import WorkerThread
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class SqliteBackend:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, thread: WorkerThread) -> None:
         self._path = path
+        self._name = f"store {str(path)!r}"
         self._connection = connection
         self._thread = thread
         self._identity = _identity(path)
@@ -95,9 +97,7 @@ class SqliteBackend:
 
     async def get_many(self, keys: Sequence[str]) -> dict[str, bytes]:
         """See `Backend.get_many`."""
-        keys = tuple(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
 
         def work() -> dict[str, bytes]:
             found: dict[str, bytes] = {}
@@ -141,9 +141,7 @@ class SqliteBackend:
 
     async def delete(self, keys: Iterable[str]) -> None:
         """See `Backend.delete`. All keys or none."""
-        keys = tuple(keys)
-        for key in keys:
-            check_key(key)
+        keys = check_keys(keys)
 
         def work() -> None:
             with self._transaction():
@@ -156,11 +154,11 @@ class SqliteBackend:
         await self._thread.aclose(self.close_now)
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await self._thread.run(lambda: _mapped(self._path, work))
+        return await self._thread.run(lambda: _ERRORS.mapped(self._name, work))
 
     def close_now(self) -> None:
         """Close the connection. For the thread that owns it, and nobody else."""
-        _mapped(self._path, self._connection.close)
+        _ERRORS.mapped(self._name, self._connection.close)
 
     def _rows(self, query: str, parameters: Sequence[str | bytes | int]) -> list[tuple[str, bytes]]:
         return self._connection.execute(query, parameters).fetchall()
@@ -169,9 +167,7 @@ class SqliteBackend:
     def _transaction(self) -> Iterator[None]:
         if _identity(self._path) != self._identity:
             # The connection would go on writing, durably, into a file that nobody can open again.
-            raise StoreUnavailable(
-                f"store {str(self._path)!r} was moved, replaced or deleted; bring it back, or restart"
-            )
+            raise StoreUnavailable(f"{self._name} was moved, replaced or deleted; bring it back, or restart")
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -200,7 +196,7 @@ async def open_sqlite(path: str | Path, *, busy_timeout: float = BUSY_TIMEOUT) -
 
     def work() -> None:
         file = Path(path).absolute()
-        connection = _mapped(file, lambda: open_file(file, busy_timeout=busy_timeout))
+        connection = _ERRORS.mapped(f"store {str(file)!r}", lambda: open_file(file, busy_timeout=busy_timeout))
         opened.append(SqliteBackend(file, connection, thread))
 
     def undo() -> None:
@@ -245,16 +241,15 @@ def file_of(url: str) -> str:
         UsageError: there is no path, or more than a path, or `:memory:`.
     """
     parts = split_store_url(url)
-    name = f"store {hide_password(url)!r}"
     if parts.netloc or not url.partition(":")[2].startswith("///"):
-        raise UsageError(f"{name}: a SQLite store has three slashes, or four for an absolute path: sqlite:///goflow.db")
+        refuse(url, "a SQLite store has three slashes, or four for an absolute path: sqlite:///goflow.db")
     if parts.query or parts.fragment:
-        raise UsageError(f"{name}: a SQLite store has no options; write ? and # in a file name as %3F and %23")
+        refuse(url, "a SQLite store has no options; write ? and # in a file name as %3F and %23")
     path = unquote(parts.path).removeprefix("/")
     if path in {"", ":memory:"}:
-        raise UsageError(f"{name}: name a file, as in sqlite:///goflow.db; to keep nothing, write memory://")
+        refuse(url, "name a file, as in sqlite:///goflow.db; to keep nothing, write memory://")
     if "\0" in path or path.endswith("/"):
-        raise UsageError(f"{name}: this is not the name of a file; write sqlite:///goflow.db")
+        refuse(url, "this is not the name of a file; write sqlite:///goflow.db")
     return path
 
 
@@ -266,26 +261,21 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _mapped(path: Path, work: Callable[[], T]) -> T:
-    """Do `work` with SQLite's errors turned into ours."""
-    try:
-        return work()
-    except sqlite3.Error as error:
-        raise _map(path, error) from error
-
-
-def _map(path: Path, error: sqlite3.Error) -> StoreError:
+def _map(name: str, error: sqlite3.Error) -> StoreError:
     # Errors that the Python module raises by itself have no code; the low byte is the primary one.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING:
         kind, mend = _KINDS.get(code, (StoreUnavailable, "it is tried again"))
-        return kind(f"store {str(path)!r}: {error} ({_name(error)}); {mend}")
+        return kind(f"{name}: {error} ({_word(error)}); {mend}")
     if code == sqlite3.SQLITE_NOTADB:
-        return StoreIncompatible(f"store {str(path)!r} is not a SQLite database; name another file")
+        return StoreIncompatible(f"{name} is not a SQLite database; name another file")
     if code == sqlite3.SQLITE_CORRUPT:
-        return CodecError(f"store {str(path)!r} is damaged: {error}; restore it from a backup")
-    return StoreError(f"store {str(path)!r}: {error} ({_name(error)})")
+        return CodecError(f"{name} is damaged: {error}; restore it from a backup")
+    return StoreError(f"{name}: {error} ({_word(error)})")
 
 
-def _name(error: sqlite3.Error) -> str:
+def _word(error: sqlite3.Error) -> str:
     return getattr(error, "sqlite_errorname", type(error).__name__)
+
+
+_ERRORS: Final = DriverErrors((sqlite3.Error,), _map)

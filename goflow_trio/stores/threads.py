@@ -14,17 +14,16 @@ import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Any, TypeVar
 
 import trio
 from attrs import define, field
 
 from goflow_trio.errors import StoreClosed, StoreError, StoreUnavailable
+from goflow_trio.stores.admission import MAX_WAITING, check_usable, unanswered
+from goflow_trio.stores.driver import DriverErrors
 
 T = TypeVar("T")
-
-MAX_WAITING: Final = 1000
-"""How many calls may be under way or wait for a thread. It bounds what piles up behind a store that does not answer."""
 
 
 @define(eq=False)
@@ -44,12 +43,14 @@ class StoreThreads:
 
     Args:
         name: what the store is called in messages; without a password.
+        errors: what its driver raises, and what becomes of it.
         most: how many threads at most.
         timeout: how long a call may take, waiting for a thread included, in seconds.
     """
 
-    def __init__(self, name: str, *, most: int, timeout: float) -> None:
+    def __init__(self, name: str, errors: DriverErrors[Any], *, most: int, timeout: float) -> None:
         self.name = name
+        self._errors = errors
         self._limiter = trio.CapacityLimiter(most)
         # Ours is awaited by ourselves, so that we know whether a thread was begun with.
         self._no_limit = trio.CapacityLimiter(float("inf"))
@@ -74,36 +75,41 @@ class StoreThreads:
             give_up: called on the loop when it takes too long, to break the connection that `work` waits for.
 
         Returns:
-            What `work` returned. What it raised is raised here.
+            What `work` returned. What it raised is raised here; as ours, if it is its driver's.
 
         Raises:
             StoreClosed: after `aclose`, or in a child of `os.fork`.
             StoreUnavailable: it takes too long, or `MAX_WAITING` calls are under way.
         """
-        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
-            raise StoreClosed(f"{self.name} was opened before this process was forked; open another one")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self._closing:
-            raise StoreClosed(f"{self.name} was closed; open another one")
-        if len(self._calls) >= MAX_WAITING:
-            raise StoreUnavailable(f"{self.name} does not keep up: {MAX_WAITING} operations wait for it")
+        await check_usable(self.name, self._pid, closed=self._closing, waiting=len(self._calls))
         call = _Call(frozenset(writes), give_up)
         with trio.move_on_after(self._timeout):
             for other in [other for other in self._calls if other.left and other.writes & call.writes]:
                 await other.ended.wait()
             return await self._in_thread(call, work)
         give_up()
-        raise StoreUnavailable(f"{self.name} has not answered for {self._timeout:g} s; what it was told may yet happen")
+        raise unanswered(self.name, self._timeout)
 
-    async def run_all(self, works: Sequence[tuple[Collection[str], Callable[[], T]]]) -> list[T]:
+    async def run_all(
+        self, works: Sequence[tuple[Collection[str], Callable[[], T]]], *, at_once: int = MAX_WAITING
+    ) -> list[T]:
         """Do several pieces of work side by side; return what they returned, in their order.
 
         Args:
-            works: of each, the keys that it writes, and what to do; see `run`.
+            works: of each, the keys that it writes, and what to do; see `run`. Without any, the store must be open too.
+            at_once: begin with so many, with the next ones when these have ended, so that each has its time.
 
         Raises:
-            StoreError: of those that failed, the first one's error, once all have ended.
+            StoreError: of those that failed, the first one's error, once all that were begun have ended.
         """
+        if not works:
+            await self.run(lambda: None)
+        results: list[T] = []
+        for start in range(0, len(works), at_once):
+            results += await self._side_by_side(works[start : start + at_once])
+        return results
+
+    async def _side_by_side(self, works: Sequence[tuple[Collection[str], Callable[[], T]]]) -> list[T]:
         results: dict[int, T] = {}
         errors: dict[int, StoreError] = {}
 
@@ -129,7 +135,7 @@ class StoreThreads:
                     if call.left:
                         raise StoreClosed("nobody waits for this any more")  # and so nobody sees it
                     call.begun = True
-                return work()
+                return self._errors.mapped(self.name, work)
             finally:
                 with suppress(trio.RunFinishedError):
                     token.run_sync_soon(self._end, call)

@@ -16,16 +16,13 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import Final, TypeVar, cast
+from typing import TypeVar, cast
 
 import trio
 from attrs import define
 from trio.lowlevel import Abort, RaiseCancelT, Task, TrioToken
 
-from goflow_trio.errors import StoreClosed, StoreUnavailable
-
-MAX_WAITING: Final = 1000
-"""How many calls may wait for the thread. It bounds what piles up behind a disk that has stopped answering."""
+from goflow_trio.stores.admission import check_usable
 
 T = TypeVar("T")
 
@@ -84,13 +81,7 @@ class WorkerThread:
             StoreClosed: after `aclose`, or in a child of `os.fork`, where the thread does not exist.
             StoreUnavailable: `MAX_WAITING` calls wait already.
         """
-        if os.getpid() != self._pid:  # first: a child may have no trio (trio-asyncio takes it away)
-            raise StoreClosed(f"{self._thread.name} was opened before this process was forked; open another one")
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if self.closed:
-            raise StoreClosed(f"{self._thread.name} was closed; open another one")
-        if self._queue.qsize() >= MAX_WAITING:
-            raise StoreUnavailable(f"{self._thread.name} does not keep up: {MAX_WAITING} operations wait for it")
+        await check_usable(self._thread.name, self._pid, closed=self.closed, waiting=self._queue.qsize())
         call = _Call(trio.lowlevel.current_trio_token(), trio.lowlevel.current_task(), work)
 
         def abort(_: RaiseCancelT) -> Abort:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from goflow_trio.stores import MODULES, check_store_url, dynamodb, postgres, redis, s3
+from goflow_trio.stores import MODULES, aws, check_store_url, dynamodb, postgres, redis, s3
 from goflow_trio.stores.options import TIMEOUT
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def test_urls_in_the_page_can_be_used(url):
     [
         ("PostgreSQL", postgres, postgres._OURS),
         ("Redis and Valkey", redis, redis._OPTIONS),
-        ("S3 and what speaks S3", s3, s3._OPTIONS),
+        ("S3 and what speaks S3", s3, aws.OPTIONS),
         ("DynamoDB", dynamodb, dynamodb._OPTIONS),
     ],
 )

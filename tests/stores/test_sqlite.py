@@ -14,9 +14,9 @@ import trio
 
 from goflow_trio.errors import CodecError, StoreClosed, StoreIncompatible, StoreUnavailable, UsageError
 from goflow_trio.stores import open_backend
+from goflow_trio.stores.admission import MAX_WAITING
 from goflow_trio.stores.sqlite import open_sqlite
 from goflow_trio.stores.sqlite_file import APPLICATION_ID, FORMAT
-from goflow_trio.stores.worker import MAX_WAITING
 from goflow_trio.testing.store_cancellation import cancel_at_step
 
 
