@@ -168,17 +168,21 @@ class Goflow:
     async def _serve(
         self, bind: str, grace: float, insecure: bool, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
     ) -> None:
-        from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415  # see app
+        from goflow_trio.web.history import read_ahead  # noqa: PLC0415  # see app
+        from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415
 
         tls = self.security.tls()
         exposed = insecure or self.security.asks_who_calls
         with listen(bind, exposed=exposed) as listener:  # before the store is touched
             app = self.app
             assert self._guard is not None
-            async with self.engine(grace=grace):
+            async with self.engine(grace=grace) as engine, trio.open_nursery() as nursery:
+                if self.dashboard:
+                    nursery.start_soon(read_ahead, engine)
                 await serve_app(
                     app, listener, shutdown=shutdown, at_end=self._guard.end_streams, tls=tls, task_status=task_status
                 )
+                nursery.cancel_scope.cancel()
 
     def run(
         self,

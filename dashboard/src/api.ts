@@ -25,6 +25,7 @@ export interface LiveRun {
   total: number;
 }
 
+/** A job in the overview, with what the answer leaves out where it has its default. */
 export interface JobLine {
   name: string;
   description: string;
@@ -38,15 +39,36 @@ export interface JobLine {
   next: string | null;
   params: number;
   states: string;
-  took: (number | null)[];
-  last: { id: string; submitted: string } | null;
+  took: string;
+  last: string | null;
   failure: Failure | null;
   live: LiveRun[];
 }
 
+type Needed = 'name' | 'active' | 'states' | 'took';
+type ShortLine = Pick<JobLine, Needed> & Partial<JobLine>;
+
+const DEFAULTS = {
+  description: '',
+  owner: '',
+  tags: [],
+  schedule: '',
+  timezone: 'UTC',
+  paused_until: null,
+  late: false,
+  next: null,
+  params: 0,
+  last: null,
+  failure: null,
+  live: [],
+};
+
+/** A job of the overview with all its fields. */
+export const jobLine = (line: ShortLine): JobLine => ({ ...DEFAULTS, ...line });
+
 export interface Overview extends Stamp {
   problem: string | null;
-  jobs: JobLine[];
+  jobs: ShortLine[];
 }
 
 export interface RunRow {

@@ -3,9 +3,10 @@
  * twice, or a replay that overlaps the snapshot, changes nothing.
  */
 
-import type { Attempt, Context, Execution, Failure, Fault, FeedEvent, JobLine, Overview, RunRow, TaskRun } from './api';
+import { jobLine, type Attempt, type Context, type Execution, type Failure, type Fault, type FeedEvent, type JobLine, type Overview, type RunRow, type TaskRun } from './api';
+import { decodeTook } from './model/duration';
 import { decode, isFinal, type State } from './model/states';
-import { parse } from './model/time';
+import { parse, timeOf } from './model/time';
 
 /** One bar of a strip. `id` is unknown for older runs: the compact answer leaves it out. */
 export interface Bar {
@@ -36,19 +37,20 @@ const NONE: ReadonlySet<string> = new Set();
 
 /** The fold's start: a snapshot. */
 export function jobsFrom(answer: Overview, kept: number): JobsState {
-  return { seq: answer.seq, kept, jobs: new Map(answer.jobs.map((line) => [line.name, jobFrom(line)])) };
+  return { seq: answer.seq, kept, jobs: new Map(answer.jobs.map((line) => [line.name, jobFrom(jobLine(line))])) };
 }
 
 function jobFrom({ states, took, live, last, ...rest }: JobLine): JobState {
   const waiting = live.slice();
   const bars = Array.from(states, (letter, index): Bar => {
     const state = decode(letter) ?? 'notstarted';
+    const id = index === states.length - 1 ? last : null;
     const bar: Bar = {
-      id: index === states.length - 1 ? (last?.id ?? null) : null,
+      id,
       state,
-      submitted: index === states.length - 1 ? parse(last?.submitted) : null,
+      submitted: id == null ? null : timeOf(id),
       started: null,
-      took: took[index] == null ? null : took[index] * 1000,
+      took: decodeTook(took, index),
       retrying: NONE,
       done: 0,
       total: 0,

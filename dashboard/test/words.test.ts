@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { words } from '../src/model/cron';
-import { bytes, duration, median, quantile, relative, tickLabel } from '../src/model/duration';
+import { bytes, decodeTook, duration, median, quantile, relative, tickLabel } from '../src/model/duration';
 import { score } from '../src/model/fuzzy';
 import { readTraceback } from '../src/model/errors';
-import { clock, dayAndMinute, dayKey, full, oddity, offset, when } from '../src/model/time';
+import { clock, dayAndMinute, dayKey, full, oddity, offset, timeOf, when } from '../src/model/time';
 import { tally, worst } from '../src/model/states';
 
 describe('duration', () => {
@@ -73,6 +73,20 @@ describe('schedules in words', () => {
     ['0 6 * * 1-5', 'weekdays 06:00'], ['0 7 * * 1', 'Mondays 07:00'], ['15 */2 * * *', 'every 2 h at :15'], ['5 * * * *', 'hourly at :05'],
     ['0 4 1 * *', 'monthly on the 1. 04:00'], ['0 4 1 1 *', '0 4 1 1 *'], ['1-9/2 * * * *', '1-9/2 * * * *'], ['0 3 13 * 5', '0 3 13 * 5'],
   ])('%s is %s', (cron, text) => expect(words(cron)).toBe(text));
+});
+
+describe('the compact answer', () => {
+  it('has two characters for each length', () => {
+    const text = '0tM~  Utbj}#';
+    const read = [0, 1, 2, 3, 4, 5].map((place) => decodeTook(text, place));
+    expect(read.map((ms) => ms && Number(ms.toPrecision(3)))).toEqual([46.3, 41_200, null, 230_000, 4_120_000, 999_000_000]);
+    expect(decodeTook('', 0)).toBeNull();
+  });
+
+  it('has ids that begin with a time', () => {
+    expect(timeOf('0193632f-9a5b-7abc-8def-0123456789ab')).toBe(0x0193632f9a5b);
+    expect(timeOf('mine')).toBeNull();
+  });
 });
 
 describe('states', () => {

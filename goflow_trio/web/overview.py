@@ -67,13 +67,6 @@ class RootFailure(Struct):
     message: str
 
 
-class LatestRun(Struct):
-    """The newest run of a job."""
-
-    id: str
-    submitted: Timestamp
-
-
 class LiveRun(Struct):
     """A run that goes on. `retrying` are its tasks that wait for their next attempt."""
 
@@ -85,31 +78,33 @@ class LiveRun(Struct):
     total: int
 
 
-class JobLine(Struct):
-    """One job in one line.
+class JobLine(Struct, kw_only=True, omit_defaults=True):
+    """One job in one line. A field that is left out has its default.
 
     `states` has one letter for each of its latest runs, oldest first: `s`uccessful, `f`ailed, `r`unning, `u`p for
-    retry, `c`ancelled, `n`ot started. `took` has their seconds at the same place, three digits that count. `live` are
-    those among them that go on, in the same order. `failure` is why the newest one failed. `late`: an instant of its
-    schedule passed without a run.
+    retry, `c`ancelled, `n`ot started. `took` has two characters for each, in the same order: how long it took, to three
+    digits, or two spaces. Read them as a number of base 91, whose digits are the characters from `#` to `~` but for
+    the backslash: it is `900 * exponent + digits - 100`, and the time `digits * 10 ** (exponent - 5)` seconds. `last`
+    is the id of the newest, a UUID that begins with the time it was submitted. `live` are the runs that go on, in the
+    same order. `failure` is why the newest one failed. `late`: an instant of its schedule passed without a run.
     """
 
     name: str
-    description: str
-    owner: str
-    tags: list[str]
-    schedule: str
-    timezone: str
+    description: str = ""
+    owner: str = ""
+    tags: list[str] = []
+    schedule: str = ""
+    timezone: str = "UTC"
     active: bool
-    paused_until: Maybe
-    late: bool
-    next: Maybe
-    params: int
+    paused_until: Maybe = None
+    late: bool = False
+    next: Maybe = None
+    params: int = 0
     states: str
-    took: list[float | int | None]
-    last: LatestRun | None
-    failure: RootFailure | None
-    live: list[LiveRun]
+    took: str
+    last: str | None = None
+    failure: RootFailure | None = None
+    live: list[LiveRun] = []
 
 
 class Overview(Stamp, kw_only=True):
@@ -127,7 +122,7 @@ class HowManyRuns(Struct):
 
 @routes.get("/api/overview")
 async def overview(engine: Engine, query: HowManyRuns) -> Overview:
-    """All jobs with their latest runs, compact: 500 jobs with 50 runs each are about 200 kB."""
+    """All jobs with their latest runs, compact: 500 jobs with 50 runs each are less than 200 kB."""
     history = history_of(engine)
     await history.catch_up()
     jobs = [_job_line(engine, job, history.of(job.name)[-query.runs :]) for job in engine.jobs.values()]
@@ -154,8 +149,8 @@ def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
         next=wire.timestamp(next(iter(engine.upcoming(job.name, 1)), None)),
         params=len(job.params),
         states="".join(CODES[run.state] for run in runs),
-        took=[short(run.seconds) for run in runs],
-        last=None if latest is None else LatestRun(latest.id, wire.instant(latest.submitted)),
+        took="".join(coded(run.seconds) for run in runs),
+        last=latest.id if latest else None,
         failure=root_failure(latest),
         live=[_live_run(run) for run in runs if not run.state.is_final],
     )
@@ -178,6 +173,19 @@ def root_failure(run: Run | None) -> RootFailure | None:
     if run is None or run.failure is None:
         return None
     return RootFailure(run.id, run.failure.task, run.failure.type, run.failure.message)
+
+
+_DIGITS = "".join(chr(code) for code in range(ord("#"), ord("~") + 1) if chr(code) != "\\")
+_LEAST_SECONDS, _MOST_SECONDS = 1e-3, 9.99e5
+
+
+def coded(seconds: float | None) -> str:
+    """Return seconds to three digits as two characters: 25,000 of them are half of an answer that spells them out."""
+    if seconds is None:
+        return "  "
+    scientific = f"{min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS):.2e}"  # 4.12e+01
+    number = 900 * (int(scientific[5:]) + 3) + int(scientific[0] + scientific[2:4]) - 100
+    return _DIGITS[number // 91] + _DIGITS[number % 91]
 
 
 def short(seconds: float | None) -> float | int | None:

@@ -108,7 +108,7 @@ def test_500_jobs_of_50_runs_are_there_in_time(crowd, visit):
     page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
     page.wait_for_selector("text=job_499")
     page.wait_for_timeout(50)
-    assert sizes[0] < 400_000
+    assert sizes[0] < 200_000
 
 
 def test_a_graph_of_1000_tasks_is_drawn_and_moved(giant, visit):

@@ -9,8 +9,10 @@ import trio
 from httpx2 import AsyncClient
 
 from goflow_trio import ConstantDelay, Goflow, Job, Noop, Task
+from goflow_trio.actors.engine import Engine
 from goflow_trio.web import runs
-from goflow_trio.web.history import KEPT, sum_up
+from goflow_trio.web.history import KEPT, history_of, sum_up
+from goflow_trio.web.overview import coded
 from tests.web.test_api import ended, submit
 
 
@@ -26,14 +28,16 @@ def jobs():
 
 
 @asynccontextmanager
-async def serving():
-    gf = Goflow()
+async def serving(store="memory://", opened=None):
+    gf = Goflow(store)
     for job in jobs():
         gf.add_job(job)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(lambda task_status: gf.serve("127.0.0.1:0", grace=0, task_status=task_status))
             async with AsyncClient(base_url=url) as client:
+                if opened is not None:
+                    opened.append(gf._running())
                 yield client
             nursery.cancel_scope.cancel()
 
@@ -49,7 +53,8 @@ async def test_the_overview_has_each_job_in_one_line_and_follows_what_happens():
         before = await read(client, "/api/overview")
         assert [job["name"] for job in before["jobs"]] == ["chain", "fails", "retries"]
         chain = before["jobs"][0]
-        assert (chain["states"], chain["took"], chain["last"], chain["live"]) == ("", [], None, [])
+        assert (chain["states"], chain["took"]) == ("", "")
+        assert chain.keys().isdisjoint({"last", "live", "description", "late"}), "what has its default is left out"
         assert (chain["active"], chain["tags"], chain["timezone"], chain["params"]) == (
             True,
             ["etl"],
@@ -65,14 +70,32 @@ async def test_the_overview_has_each_job_in_one_line_and_follows_what_happens():
         assert after["seq"] > before["seq"]
         assert (after["started"], after["build"]) == (before["started"], before["build"])
         chain, fails, _ = after["jobs"]
-        assert (chain["states"], len(chain["took"])) == ("ss", 2)
-        assert (fails["states"], fails["last"]["id"]) == ("f", failed)
+        assert (chain["states"], len(chain["took"])) == ("ss", 4)
+        assert (fails["states"], fails["last"]) == ("f", failed)
         assert fails["failure"] == {
             "id": failed,
             "task": "bad",
             "type": "ZeroDivisionError",
             "message": "division by zero",
         }
+
+
+def read_length(text):
+    """Return the seconds that two characters stand for, read as the description of `took` says."""
+    digits = [chr(code) for code in range(ord("#"), ord("~") + 1) if chr(code) != "\\"]
+    exponent, rest = divmod(digits.index(text[0]) * 91 + digits.index(text[1]), 900)
+    return (rest + 100) * 10 ** (exponent - 5)
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.0463, 0.999, 1, 9.99, 41.2, 59.96, 230, 4_120, 86_400, 604_800, 999_000])
+def test_lengths_of_two_characters_have_three_digits(seconds):
+    assert read_length(coded(seconds)) == pytest.approx(float(f"{seconds:.3g}"))
+    assert len(coded(seconds)) == len(coded(None)) == 2
+
+
+def test_lengths_beyond_the_code_are_its_first_and_its_last():
+    assert read_length(coded(0)) == read_length(coded(1e-6)) == pytest.approx(0.001)
+    assert read_length(coded(1e9)) == pytest.approx(999_000)
 
 
 async def test_a_run_that_waits_to_retry_says_so():
@@ -200,7 +223,26 @@ async def test_the_history_keeps_the_latest_runs_whatever_was_told_meanwhile():
             await ended(client, execution)
         line = (await read(client, f"/api/overview?runs={KEPT}"))["jobs"][0]
         assert line["states"] == "s" * KEPT
-        assert line["last"]["id"] == ids[-1]
+        assert line["last"] == ids[-1]
+
+
+async def test_a_server_that_starts_reads_the_latest_runs_before_somebody_asks(tmp_path, monkeypatch):
+    store = f"sqlite:///{tmp_path}/state.db"
+    async with serving(store) as client:
+        for name in ("chain", "fails"):
+            await ended(client, await submit(client, name))
+        await trio.sleep(0.05)
+    opened = []
+    async with serving(store, opened) as client:
+        (engine,) = opened
+        while len(history_of(engine)._runs) < 3:  # noqa: ASYNC110  # nobody is told
+            await trio.sleep(0.01)
+
+        async def never(*_):
+            raise AssertionError("the store is read again")
+
+        monkeypatch.setattr(Engine, "newest", never)
+        assert [job["states"] for job in (await read(client, "/api/overview"))["jobs"]] == ["s", "f", ""]
 
 
 def test_a_failure_is_the_first_one_and_its_fingerprint_leaves_numbers_out():

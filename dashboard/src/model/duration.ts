@@ -22,6 +22,16 @@ export function duration(ms: number | null | undefined): string {
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+/** How long the run at a place took, in milliseconds, from the compact answer, which has two characters for each. */
+export function decodeTook(text: string, place: number): number | null {
+  const digit = (at: number): number => {
+    const code = text.charCodeAt(at);
+    return code - 35 - (code > 92 ? 1 : 0); // from "#", without "\\"
+  };
+  const number = digit(2 * place) * 91 + digit(2 * place + 1);
+  return number >= 0 ? ((number % 900) + 100) * 10 ** (Math.floor(number / 900) - 2) : null;
+}
+
 /** As `duration`, for the ticks of an axis, which are round: "30s", "2m", "1h". */
 export const tickLabel = (ms: number): string => duration(ms).replace(/ 00[sm]$| 0h$|\.0(?=s)/, '');
 

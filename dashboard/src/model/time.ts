@@ -23,6 +23,12 @@ export function parse(text: string | null | undefined): number | null {
   return Number.isNaN(at) ? null : at;
 }
 
+/** When an execution was submitted, which its id (a UUID of version 7) begins with; null if it is none. */
+export function timeOf(id: string): number | null {
+  const at = parseInt(id.slice(0, 8) + id.slice(9, 13), 16);
+  return Number.isNaN(at) ? null : at;
+}
+
 /** "09:14:07". */
 export const clock = (at: number, zone: string): string =>
   format(zone, { hour: '2-digit', minute: '2-digit', second: '2-digit' }).format(at);
