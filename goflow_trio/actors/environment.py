@@ -59,11 +59,15 @@ def virtual_environment(start: datetime, seed: int = 0) -> Environment:
 
     With `trio.testing.MockClock` a year passes in no time, and the same seed gives the same ids.
     """
-    origin: list[float] = []
+    origin: float | None = None
+    read_at, shown = -1.0, start  # it is asked several times for each step of time
 
     def now() -> datetime:
-        if not origin:
-            origin.append(trio.current_time())
-        return start + timedelta(seconds=trio.current_time() - origin[0])
+        nonlocal origin, read_at, shown
+        seconds = trio.current_time()
+        if seconds != read_at:
+            origin = seconds if origin is None else origin
+            read_at, shown = seconds, start + timedelta(seconds=seconds - origin)
+        return shown
 
     return Environment(now=now, random_bits=random.Random(seed).getrandbits, steady=True)  # noqa: S311  # ids, not secrets

@@ -154,7 +154,10 @@ class Ledger:
 
     def schedule(self, job: str) -> ScheduleState:
         """Return what is known of a job's schedule."""
-        return self.schedules.setdefault(job, ScheduleState())
+        state = self.schedules.get(job)
+        if state is None:
+            state = self.schedules[job] = ScheduleState()
+        return state
 
     def find(self, execution: str) -> ExecutionRecord | None:
         """Return an execution that is at hand."""

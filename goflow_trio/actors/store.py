@@ -37,7 +37,7 @@ from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError, StoreError, StoreUnavailable
 from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
-from goflow_trio.stores.base import can_be_shared
+from goflow_trio.stores.base import answers_at_once, can_be_shared
 
 logger = logging.getLogger("goflow_trio.store")
 
@@ -102,7 +102,7 @@ class Store:
         self._epoch = recovered.epoch
         self._history = History(backend, self.ledger, self.damage, recovered.epochs)
         self.feed = Feed(self.read_log, environment.now, self.ledger.seq)
-        self._patience = Patience(environment.now)
+        self._patience = Patience(environment.now, at_once=answers_at_once(backend))
         self._renewal = lease.Renewal(
             backend, recovered.epoch, recovered.lease, Patience(environment.now), lambda: self.ledger.seq
         )

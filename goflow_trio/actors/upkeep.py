@@ -25,6 +25,7 @@ from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import CodecError
 from goflow_trio.jobs.retention import Retention
 from goflow_trio.stores import Backend
+from goflow_trio.stores.base import answers_at_once
 
 _IDLE_SECONDS = 0.2
 _BUSY_SECONDS = 1.0
@@ -51,7 +52,7 @@ class Upkeep:
     def __init__(
         self, backend: Backend, recovered: Recovered, now: Callable[[], datetime], policies: Mapping[str, Retention]
     ) -> None:
-        self.patience = Patience(now)
+        self.patience = Patience(now, at_once=answers_at_once(backend))
         self._backend = backend
         self._ledger = recovered.ledger
         self._epoch = recovered.epoch
@@ -101,7 +102,8 @@ class Upkeep:
         for _ in range(_LOG_PAGES):
             if self._log_to_prune:
                 await self._prune_log()
-        if self._sweep_is_due():
+        until = trio.current_time() + _BUSY_SECONDS
+        while self._sweep_is_due() and trio.current_time() < until:
             await self._prune_executions()
 
     async def _wait_for_work(self) -> None:

@@ -124,6 +124,14 @@ def can_be_shared(backend: Backend) -> bool:
     return backend.durability.survives_kill or not getattr(backend, "in_process", False)
 
 
+def answers_at_once(backend: Backend) -> bool:
+    """Return whether no operation of this store ever waits for anything outside, so that none needs a time-out.
+
+    A backend whose `at_once` is true says so; it need not have that attribute.
+    """
+    return getattr(backend, "at_once", False)
+
+
 def check_key(key: str) -> None:
     """Refuse a key that not every backend can hold.
 

@@ -31,6 +31,7 @@ class MemoryBackend:
     """
 
     in_process = True
+    at_once = True
 
     def __init__(self) -> None:
         self._values: dict[str, bytes] = {}

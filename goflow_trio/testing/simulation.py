@@ -33,6 +33,7 @@ from goflow_trio.core.messages import Event, ScheduleMissed
 from goflow_trio.core.record import ExecutionRecord, fold
 from goflow_trio.errors import UsageError
 from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.jobs.retention import Retention
 from goflow_trio.schedules import in_utc
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.clock import OneThread, WorkClock
@@ -105,6 +106,7 @@ def simulate(
 
     Waits cost nothing: a year of an hourly job takes seconds. Work does not make time pass: an operator that sleeps
     with `trio.sleep` takes that long in virtual time, one that computes, calls a thread or runs a program takes none.
+    Executions are not removed with age, unless a job asks for it (`retention=`).
 
     Args:
         jobs: a job, a function that returns one, or several.
@@ -139,7 +141,7 @@ def simulate(
             nursery.cancel_scope.cancel()
         return History(begin, end, tuple(events))
 
-    with _replaced(made, operators or {}):
+    with _replaced(made, operators or {}), _kept(made):
         return _in_a_world_of_its_own(main, begin - _JUST_BEFORE, seed, patience)
 
 
@@ -211,6 +213,19 @@ def _replaced(jobs: Iterable[Job], operators: Mapping[str, Any]) -> Iterator[Non
     finally:
         for task, operator in before:
             task.operator = operator
+
+
+@contextmanager
+def _kept(jobs: Iterable[Job]) -> Iterator[None]:
+    """Have jobs that say nothing of retention keep all for a while, as a simulation is looked at as a whole."""
+    silent = [job for job in jobs if job.retention is None]
+    try:
+        for job in silent:
+            job.retention = Retention()
+        yield
+    finally:
+        for job in silent:
+            job.retention = None
 
 
 def _in_a_world_of_its_own(

@@ -215,3 +215,18 @@ def test_leaks_are_named():
     thread.join()
     with assert_no_leaks():
         run_job(busy())
+
+
+def test_a_history_of_more_than_the_days_that_are_kept_by_default_is_there_to_its_beginning():
+    found = []
+
+    async def look(engine):
+        await trio.sleep(119 * 86_400)
+        found.extend(await engine.newest(limit=1_000))
+
+    job = Job("daily", schedule="@daily")
+    job.add(Task("work", trio.lowlevel.checkpoint))
+    history = simulate(job, START, START + 120 * DAY, script=look)
+    assert len(history.runs("daily")) == 120
+    assert len(found) == 119
+    assert job.retention is None, "a job is as it was, afterwards"
