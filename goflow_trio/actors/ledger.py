@@ -5,7 +5,7 @@ Only the store actor and recovery change it, and only with events that are in th
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -78,6 +78,7 @@ class Ledger:
         schedules: by job.
         held: finished executions that are about to be opened again, whatever the caches forget meanwhile.
         horizon: an id; of finished executions that are not newer, some may not be in memory. Empty: all are.
+        printing: how many attempts of an execution have output that is not in the store yet.
         pruning: finished executions that are being removed from the store.
         broken: unfinished executions that have lost events, and how; what follows of them is left out.
     """
@@ -89,6 +90,7 @@ class Ledger:
     schedules: dict[str, ScheduleState] = Factory(dict)
     held: dict[str, ExecutionRecord] = Factory(dict)
     horizon: str = ""
+    printing: Counter[str] = Factory(Counter)
     pruning: set[str] = Factory(set)
     broken: dict[str, str] = Factory(dict)
     _recent_tasks: int = 0

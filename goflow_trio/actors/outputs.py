@@ -170,7 +170,16 @@ class Outputs:
         """Begin the output of an attempt."""
         key = (execution, task, attempt)
         output = self._open[key] = AttemptOutput(self, job, key)
+        self._store.ledger.printing[execution] += 1
         return output
+
+    def _done_with(self, output: AttemptOutput) -> None:
+        """Forget an output that the store has all of, or will never have."""
+        if self._open.pop(output.key, None) is not None:
+            printing, execution = self._store.ledger.printing, output.key[0]
+            printing[execution] -= 1
+            if not printing[execution]:
+                del printing[execution]
 
     async def take_up(self, output: AttemptOutput) -> None:
         """Go on after what an attempt printed before a restart: one that only waits is the same attempt still."""
@@ -213,7 +222,7 @@ class Outputs:
         """Announce the last words of an attempt."""
         self._announce(output)
         if output.kept is None:
-            self._open.pop(output.key, None)
+            self._done_with(output)
         else:
             self._unkept[output] = None
             self._keep_bell.set()
@@ -340,7 +349,7 @@ class Outputs:
                 return
         self._unkept.pop(output, None)
         if output.closed:
-            self._open.pop(output.key, None)
+            self._done_with(output)
 
     def _give_up_oldest(self) -> None:
         """Bound what waits for a store that does not take writes."""
@@ -352,7 +361,7 @@ class Outputs:
             assert output.kept is not None
             surplus -= output.kept.memory
             logger.warning("task %s of execution %s: its output is given up, the store is full", *output.key[1::-1])
-            self._open.pop(output.key, None)
+            self._done_with(output)
             self._unkept.pop(output, None)
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 
+import trio
 from attrs import define
 
 from goflow_trio import codec
@@ -28,6 +29,8 @@ DEFAULT = Retention(days=limits.RETENTION_DAYS, count=limits.RETENTION_COUNT)
 
 _LAST = "\U0010ffff"
 _OUTPUT_PAGE = 100
+_PRINTING_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
 
 
 @define
@@ -151,6 +154,9 @@ class Sweep:
             return True
         self._after = rows[-1][0]
         going = [keys.flip(key.removeprefix(self._prefix)) for key, _ in rows]
+        if any(execution in self._ledger.printing for execution in going):
+            with trio.move_on_after(_PRINTING_SECONDS):
+                await self._until_printed(going)
         going = [execution for execution in going if not self._lives(execution)]
         self.removed.executions += len(going)
         if going and not self._dry_run:
@@ -158,7 +164,14 @@ class Sweep:
         return True
 
     def _lives(self, execution: str) -> bool:
-        return any(execution in records for records in (self._ledger.live, self._ledger.unsaved, self._ledger.held))
+        ledger = self._ledger
+        return any(execution in some for some in (ledger.live, ledger.unsaved, ledger.held, ledger.printing))
+
+    async def _until_printed(self, executions: list[str]) -> None:
+        """Wait for the last output of executions that are only just over: it must not come after they are gone."""
+        # So rare that nobody has to ring a bell for it.
+        while any(execution in self._ledger.printing for execution in executions):  # noqa: ASYNC110
+            await trio.sleep(_LOOK_SECONDS)
 
     async def _remove(self, executions: list[str]) -> None:
         doomed: list[str] = []
