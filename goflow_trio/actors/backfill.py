@@ -17,6 +17,7 @@ from attrs import define, frozen
 
 from goflow_trio.actors.execution import Execution
 from goflow_trio.actors.executions import Executions
+from goflow_trio.actors.history import Selection
 from goflow_trio.actors.schedules import Schedules
 from goflow_trio.actors.submitting import submit
 from goflow_trio.core import limits
@@ -144,7 +145,7 @@ class Backfill:
         """Yield the instants that have an execution. None was submitted before its instant."""
         before: str | None = None
         while True:
-            records = await self._executions.store.newest(self.range.job, limit=limits.LIST_EXECUTIONS, before=before)
+            records = await self._executions.store.newest(Selection(self.range.job, before=before))
             for record in records:
                 if record.scheduled_for is not None and not (
                     record.trigger == "backfill" and not record.state.is_final

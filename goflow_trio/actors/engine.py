@@ -19,6 +19,7 @@ from goflow_trio.actors.executions import Executions
 from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.gate import Limit
 from goflow_trio.actors.health import Health, worst_first
+from goflow_trio.actors.history import Selection
 from goflow_trio.actors.resuming import retry
 from goflow_trio.actors.schedules import Schedules
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
@@ -118,7 +119,7 @@ class Engine:
         Raises:
             StoreUnavailable: memory has not got all of them, and the store does not answer.
         """
-        return await self.store.newest(job, state, limit, before, since, until)
+        return await self.store.newest(Selection(job, state, before, since, until), limit)
 
     async def output(
         self,

@@ -20,7 +20,9 @@ import trio
 
 from goflow_trio.actors.execution import CancelReceipt, Execution
 from goflow_trio.actors.gate import Account, Gate
+from goflow_trio.actors.groups import only_error
 from goflow_trio.actors.registry import Registry
+from goflow_trio.actors.store import Withdrawn
 from goflow_trio.actors.supervisor import Supervisor
 from goflow_trio.actors.surroundings import Surroundings
 from goflow_trio.actors.waiting import Waiting, waiting_tasks
@@ -208,14 +210,11 @@ class Executions:
         execution_id = supervisor.machine.execution
         try:
             await supervisor.run()
-        except StoreUnavailable:  # it was withdrawn before it was written
-            self.store.ledger.held.pop(execution_id, None)
-        except Exception as error:
-            logger.exception("execution %s: internal error", execution_id)
-            record = self.store.ledger.live.get(execution_id)
-            if record is not None:
-                reason = f"internal error: {type(error).__name__}: {error}"[: limits.ERROR_CHARS]
-                await self.store.append(end_broken(record, self.now(), reason))
+        except Exception as error:  # noqa: BLE001  # it is told, and ends this execution alone
+            if isinstance(only_error(error), Withdrawn):  # whoever waited for it has said why
+                self.store.ledger.held.pop(execution_id, None)
+            else:
+                await self._end_broken(execution_id, error)
         finally:
             execution = self._all.pop(execution_id)
             if execution_id in self._postponed:
@@ -224,6 +223,13 @@ class Executions:
                 self._active[execution.job] -= 1
             execution._last = self.store.ledger.find(execution_id)  # whatever the caches forget
             supervisor.close()
+
+    async def _end_broken(self, execution_id: str, error: Exception) -> None:
+        logger.error("execution %s: internal error", execution_id, exc_info=error)
+        record = self.store.ledger.live.get(execution_id)
+        if record is not None:
+            reason = f"internal error: {type(error).__name__}: {error}"[: limits.ERROR_CHARS]
+            await self.store.append(end_broken(record, self.now(), reason))
 
     async def until_durable(self, execution: Execution) -> None:
         """Wait until it is certain that an execution is, or is not.
@@ -236,6 +242,13 @@ class Executions:
             await self.store.promptly(execution._supervisor.durable.wait)
         except StoreUnavailable as error:
             if self.store.withdraw(execution.id):
+                logger.warning(
+                    "execution %s of job %s was withdrawn before it was written: %s; "
+                    "whoever asked for it was told that nothing was begun",
+                    execution.id,
+                    execution.job,
+                    error,
+                )
                 raise StoreUnavailable(f"{error}; nothing was begun, try again later") from None
             raise StoreUnavailable(
                 f"{error}; what was being written at this moment may still come to be: an Idempotency-Key makes it "

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the one exception in a group, however deep, or the group if there are several."""
-    error: BaseException = group
+def only_error(group: BaseException) -> BaseException:
+    """Return the one exception in a group, however deep, or the group if there are several; itself, if it is none."""
+    error = group
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

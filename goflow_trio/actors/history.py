@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from attrs import frozen
+from attrs import field, frozen
 
 from goflow_trio.actors import keys
 from goflow_trio.actors.damage import Damage
@@ -26,6 +26,45 @@ from goflow_trio.stores import Backend
 
 _LOG_PAGE = 20
 _LONGEST_ID = 64
+
+
+@frozen
+class Selection:
+    """Which executions a listing is of; `Engine.newest` tells what each argument means.
+
+    Attributes:
+        below: an id that is greater than those of all that are wanted; None if any may be.
+        floor: an id that none of them is less than.
+    """
+
+    job: str | None = None
+    state: str | None = None
+    before: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    below: str | None = field(init=False)
+    floor: str = field(init=False)
+
+    @below.default
+    def _below(self) -> str | None:
+        bounds = [self.before] if self.before else []
+        return min([*bounds, first_id_at(self.until)] if self.until is not None else bounds, default=None)
+
+    @floor.default
+    def _floor(self) -> str:
+        # An id is made a moment before its execution is submitted, longer if an idempotency key is claimed between.
+        return "" if self.since is None else first_id_at(self.since, limits.SUBMIT_SECONDS)
+
+    def wants(self, record: ExecutionRecord) -> bool:
+        """Return whether an execution is one of them."""
+        return (
+            (self.below is None or record.id < self.below)
+            and record.id >= self.floor
+            and (self.since is None or record.submitted >= self.since)
+            and (self.until is None or record.submitted < self.until)
+            and (self.job is None or record.job == self.job)
+            and (self.state is None or record.state == self.state)
+        )
 
 
 @frozen(eq=False)
@@ -60,54 +99,20 @@ class History:
                 self.ledger.remember(record)
         return record
 
-    async def newest(  # noqa: PLR0917  # each is a filter, and optional
-        self,
-        job: str | None = None,
-        state: str | None = None,
-        limit: int = limits.LIST_EXECUTIONS,
-        before: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[ExecutionRecord]:
-        """Return executions, newest first. A damaged one is left out; health names it.
-
-        Args:
-            job: only those of this job.
-            state: only those in this state.
-            limit: at most so many.
-            before: only those older than this execution (an id), to read on from it.
-            since: only those submitted at this instant or later.
-            until: only those submitted before this instant.
-
-        Raises:
-            StoreUnavailable: memory has not got all of them and the store does not answer.
-        """
-        bounds = [before] if before else []
-        below = min([*bounds, first_id_at(until)] if until is not None else bounds, default=None)
-        # An id is made a moment before its execution is submitted, longer if an idempotency key is claimed between.
-        floor = "" if since is None else first_id_at(since, limits.SUBMIT_SECONDS)
-
-        def wanted(record: ExecutionRecord) -> bool:
-            return (
-                (below is None or record.id < below)
-                and record.id >= floor
-                and (since is None or record.submitted >= since)
-                and (until is None or record.submitted < until)
-                and (job is None or record.job == job)
-                and (state is None or record.state == state)
-            )
-
+    async def newest(self, which: Selection, limit: int) -> list[ExecutionRecord]:
+        """Return executions, newest first; see `Engine.newest`. A damaged one is left out; health names it."""
+        below, floor = which.below, which.floor
         ledger = self.ledger
         found = {
             record.id: record
             for records in (ledger.live, ledger.unsaved, ledger.recent)
             for record in records.values()
-            if wanted(record)
+            if which.wants(record)
         }
         newer = sorted((execution for execution in found if execution > ledger.horizon), reverse=True)[:limit]
         if len(newer) == limit or ledger.horizon < max(floor, "0"):  # memory has all that can be asked for
             return [found[execution] for execution in newer]
-        prefix = keys.listing(job, state)
+        prefix = keys.listing(which.job, which.state)
         after = "" if below is None else prefix + keys.flip(below)
         result: list[ExecutionRecord] = []
         while True:
@@ -120,7 +125,8 @@ class History:
             # One that is at hand and was not wanted is listed as it ended before it was opened again.
             unread = (execution for execution in ids if execution not in found and ledger.find(execution) is None)
             found |= await self._read_many({execution: listed[execution] for execution in unread})
-            result += [found.pop(execution) for execution in ids if execution in found and wanted(found[execution])]
+            chosen = [execution for execution in ids if execution in found and which.wants(found[execution])]
+            result += [found.pop(execution) for execution in chosen]
             if is_last or len(result) >= limit:
                 return result[:limit]
             after = rows[-1][0]

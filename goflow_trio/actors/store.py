@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -24,7 +23,7 @@ from goflow_trio.actors.damage import Damage
 from goflow_trio.actors.environment import Environment
 from goflow_trio.actors.feed import Feed
 from goflow_trio.actors.health import Health, worst_first
-from goflow_trio.actors.history import History
+from goflow_trio.actors.history import History, Selection
 from goflow_trio.actors.ledger import Ledger
 from goflow_trio.actors.patience import Patience, briefly, timed
 from goflow_trio.actors.recovery import Recovered, recover
@@ -45,6 +44,10 @@ _CLOSE_SECONDS = 2.0
 _BEGINNINGS = (ExecutionSubmitted, ExecutionReopened)
 
 T = TypeVar("T")
+
+
+class Withdrawn(StoreUnavailable):
+    """What was offered to the log was taken back before it was written."""
 
 
 @define(eq=False)
@@ -74,11 +77,11 @@ class Pending:
         """Wait until they are durable, folded and published.
 
         Raises:
-            StoreUnavailable: they were withdrawn.
+            Withdrawn: they were withdrawn.
         """
         await self.settled.wait()
         if self.withdrawn:
-            raise StoreUnavailable("it was not written: the store did not take it in time")
+            raise Withdrawn("it was not written: the store did not take it in time")
 
 
 class Store:
@@ -128,7 +131,7 @@ class Store:
         """Write events; returns when they are durable, folded and published. Cancelled, they may still be written.
 
         Raises:
-            StoreUnavailable: they were withdrawn.
+            Withdrawn: they were withdrawn.
         """
         await self.offer(events).durable()
 
@@ -230,17 +233,9 @@ class Store:
         """
         return await self._history.find(execution)
 
-    async def newest(  # noqa: PLR0917  # each is a filter, and optional
-        self,
-        job: str | None = None,
-        state: str | None = None,
-        limit: int = limits.LIST_EXECUTIONS,
-        before: str | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-    ) -> list[ExecutionRecord]:
-        """Return executions, newest first; see `History.newest`."""
-        return await self._history.newest(job, state, limit, before, since, until)
+    async def newest(self, which: Selection, limit: int = limits.LIST_EXECUTIONS) -> list[ExecutionRecord]:
+        """Return executions, newest first; see `Engine.newest`."""
+        return await self._history.newest(which, limit)
 
     async def read_log(self, after: int, limit: int) -> list[Event] | None:
         """Return the next events after a position; None if the log no longer reaches back there."""
