@@ -57,3 +57,73 @@ def test_lines_on_both_sides_of_what_is_not_kept_are_reached(server, visit):
     page.wait_for_selector(".log-note:has-text('were not kept')", state="attached")
     last = page.locator(".log-text").last.text_content().rstrip().split("\n")[-1]
     assert last == "line 250000 hay"
+
+
+def test_many_jobs_are_run_paused_and_cancelled_by_keyboard_and_numbers_are_asked_first(server, visit):
+    at = visit(server)
+    page = at.open("/ui/?filter=l", "[aria-label='Select long']")
+    for key in ("j", "x", "j", "j", "Shift+X"):
+        page.keyboard.press(key)
+    chosen = page.locator("tbody input:checked").count()
+    assert chosen == 3
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".bulk", state="detached")
+    for name in ("nightly", "long", "flaky"):
+        page.check(f"[aria-label='Select {name}']")
+    bulk = page.locator(".bulk")
+    page.wait_for_selector(".bulk:has-text('3 jobs selected')")
+    bulk.get_by_text("Run 3").click()
+    page.wait_for_selector(".bulk:has-text('starts 3 runs now')")
+    assert server.call(server.engine.newest) == [], "nothing is done before it is confirmed"
+    page.keyboard.press("Enter")  # the confirmation has the focus
+    page.wait_for_selector("text=3 run")
+    page.wait_for_selector("[aria-label='Watch the run of long']")
+    page.check("[aria-label='Select all that are shown']")
+    bulk.get_by_text("Pause 1").click()
+    page.wait_for_selector("tr:has([aria-label='Select nightly']) >> text=paused")
+    page.check("[aria-label='Select long']")
+    bulk.get_by_text("Cancel 1 run").click()
+    page.wait_for_selector(".bulk:has-text('ends what runs of 1 job')")
+    bulk.get_by_text("No").click()
+    bulk.get_by_text("Cancel 1 run").click()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 cancelled")
+    page.wait_for_selector("[aria-label='Run long']")
+
+
+def test_many_runs_are_cancelled_and_tried_again_and_what_is_refused_is_told(server, visit):
+    for _ in range(2):
+        server.run("broken")
+    server.submit("long")
+    page = visit(server).open("/ui/runs", "text=server closed the connection")
+    for box in page.locator("tbody input").all():
+        box.check()
+    bulk = page.locator(".bulk")
+    bulk.get_by_text("Cancel 1").click()
+    page.wait_for_selector(".bulk:has-text('ends 1 run; clean-up still runs')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 cancelled")
+    page.keyboard.press("j")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    page.keyboard.press("j")
+    page.keyboard.press("Shift+X")
+    bulk.get_by_text("Retry 2 failed").click()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=2 run again")
+
+
+def test_groups_close_and_stay_closed(furnished, visit):
+    page = visit(furnished).open("/ui/", "text=nightly")
+    page.select_option("[aria-label=Groups]", "tag")
+    head = page.locator(".fold", has_text="etl")
+    assert "2 jobs" in head.inner_text()
+    head.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[aria-label='Select nightly']", state="detached")
+    page.reload()
+    page.wait_for_selector(".fold[aria-expanded=false]")
+    assert page.locator("[aria-label='Select nightly']").count() == 0
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("[aria-label='Select nightly']")

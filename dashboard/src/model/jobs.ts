@@ -3,7 +3,7 @@
 import type { JobState } from '../store';
 import { median } from './duration';
 import { words } from './cron';
-import { isFinal, STATES, type State } from './states';
+import { isFinal, STATES, worst, type State } from './states';
 import { parse } from './time';
 
 export type Filter = 'all' | 'failing' | 'active' | 'retrying' | 'paused' | 'late';
@@ -125,3 +125,33 @@ export function success(counts: Partial<Record<State, number>>): { share: string
 
 /** The states of runs that `success` counts. */
 export const ENDED = STATES.filter(isFinal);
+
+export const GROUPINGS = ['none', 'tag', 'prefix'] as const;
+export type Grouping = (typeof GROUPINGS)[number];
+export const GROUPING_WORD: Record<Grouping, string> = { none: 'No groups', tag: 'By tag', prefix: 'By prefix' };
+
+/** A row of the list: a job, or the head of a group. */
+export type ListRow = { job: JobState } | { group: string; jobs: JobState[]; state: State | undefined; closed: boolean };
+
+/** What a job is grouped by: its first tag, or what its name has before a slash. Empty: it is in no group. */
+const groupOf = (job: JobState, by: Grouping): string =>
+  by === 'tag' ? (job.tags[0] ?? '') : by === 'prefix' && job.name.includes('/') ? job.name.slice(0, job.name.indexOf('/') + 1) : '';
+
+/** Jobs under the heads of their groups, each at the place of its first job; closed ones have their head only. */
+export function grouped(jobs: readonly JobState[], by: Grouping, closed: ReadonlySet<string>): ListRow[] {
+  if (by === 'none') return jobs.map((job) => ({ job }));
+  const groups = new Map<string, JobState[]>();
+  for (const job of jobs) {
+    const group = groupOf(job, by);
+    const members = groups.get(group);
+    if (members) members.push(job);
+    else groups.set(group, [job]);
+  }
+  const others = groups.get('');
+  if (others && groups.delete('')) groups.set('', others); // they come last
+  return [...groups].flatMap(([group, jobs]): ListRow[] => {
+    const states = jobs.flatMap((job) => headState(job) ?? []);
+    const isClosed = closed.has(group);
+    return [{ group, jobs, state: states.length ? worst(states) : undefined, closed: isClosed }, ...(isClosed ? [] : jobs.map((job) => ({ job })))];
+  });
+}
