@@ -96,6 +96,10 @@ class Overloaded(GoflowError):
     """A documented limit of `core/limits.py` is reached; try again later."""
 
 
+class EngineDraining(Overloaded):
+    """The engine finishes what it has begun and takes on nothing new, until it is told to, or started anew."""
+
+
 class TooManySubscribers(Overloaded):
     """As many subscriptions are open as there may be."""
 

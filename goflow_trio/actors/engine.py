@@ -25,6 +25,7 @@ from goflow_trio.actors.schedules import Schedules
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
 from goflow_trio.actors.submitting import submit, submit_at, submit_many
 from goflow_trio.actors.waiting import Waiting
+from goflow_trio.actors.watchdog import Lag
 from goflow_trio.core import limits
 from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.record import ExecutionRecord
@@ -57,12 +58,38 @@ class Engine:
 
     def health(self) -> Health:
         """Return whether work is taken and done as promised, and if not, why."""
-        return worst_first([*self.store.health().causes, *self._executions.world.causes()], self.threads_abandoned)
+        drain = self._executions.drain_cause()
+        causes = [*self.store.health().causes, *self._executions.world.causes(), *([drain] if drain else [])]
+        return worst_first(causes, self.threads_abandoned)
 
     @property
     def threads_abandoned(self) -> int:
         """How many threads run whose attempt was cut off or cancelled: a thread cannot be stopped from outside."""
         return self._executions.world.strays.count
+
+    @property
+    def draining(self) -> datetime | None:
+        """Since when nothing new is taken on (`drain`); None while it is."""
+        return self._executions.draining
+
+    def drain(self, *, draining: bool = True) -> None:
+        """Take on nothing new, or again: for a restart that cuts nothing.
+
+        What has begun goes on to its end, with all its tasks, retries and children. Submits and retries are refused,
+        schedules, backfills, watches and followers wait; an instant that passes meanwhile is a misfire, for its job's
+        policy to see to. It lasts until it is taken back, or the engine ends: the next one takes on work.
+
+        Args:
+            draining: False takes it back.
+        """
+        executions, scheduler = self._executions, self._schedules.scheduler
+        executions.draining = (executions.draining or self.now()) if draining else None
+        scheduler.hold(held=draining)
+
+    def lag(self) -> Lag | None:
+        """Return how late the loop answered lately; None where nobody looks, in virtual time."""
+        watchdog = self._executions.world.watchdog
+        return None if watchdog is None else watchdog.lag()
 
     @property
     def seq(self) -> int:

@@ -21,6 +21,7 @@ import trio
 from goflow_trio.actors.execution import CancelReceipt, Execution
 from goflow_trio.actors.gate import Account, Gate
 from goflow_trio.actors.groups import only_error
+from goflow_trio.actors.health import Cause, Condition
 from goflow_trio.actors.registry import Registry
 from goflow_trio.actors.store import Withdrawn
 from goflow_trio.actors.supervisor import Supervisor
@@ -34,8 +35,10 @@ from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import Decided
 from goflow_trio.core.plan import plan_shape
 from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.states import State
 from goflow_trio.errors import (
     EngineClosed,
+    EngineDraining,
     Overloaded,
     StoreUnavailable,
     UnknownExecution,
@@ -59,6 +62,7 @@ class Executions:
 
     Attributes:
         closing: whether the engine ends: it takes on no more.
+        draining: since when it finishes what it has and takes on nothing new; None while it does.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class Executions:
         self.store = world.store
         self.gate = gate
         self.closing = False
+        self.draining: datetime | None = None
         self._nursery = nursery
         self._call_at = call_at
         self._all: dict[str, Execution] = {}
@@ -164,6 +169,29 @@ class Executions:
             raise StoreUnavailable(f"the store does not take writes now: {self.store.problem}")
         if len(self._all) + more > limits.ACTIVE_EXECUTIONS:
             raise Overloaded(f"{limits.ACTIVE_EXECUTIONS} executions are unfinished, which is the limit; try later")
+
+    def check_takes_new(self, more: int = 1) -> None:
+        """Check that the engine takes on what nobody has begun yet.
+
+        Args:
+            more: how many executions.
+
+        Raises:
+            EngineDraining: it was told not to.
+            EngineClosed, StoreUnavailable, Overloaded: see `check_open`.
+        """
+        self.check_open(more)
+        if self.draining is not None:
+            raise EngineDraining("the engine drains: it finishes what it has begun and takes on nothing new")
+
+    def drain_cause(self) -> Cause | None:
+        """Return what health says of draining."""
+        if self.draining is None:
+            return None
+        live = list(self.store.ledger.live.values())
+        tasks = sum(task.state is State.RUNNING for record in live for task in record.tasks.values())
+        detail = f"{len(live)} executions and {tasks} running tasks are left; nothing new begins"
+        return Cause(Condition.DRAINING, "draining", detail, self.draining)
 
     def supervise(
         self,

@@ -20,6 +20,8 @@ from goflow_trio.jobs.task import Task
 
 TASKS = "tasks of the engine"
 
+_HOLDERS_SHOWN = 20
+
 
 @frozen
 class Limit:
@@ -30,12 +32,14 @@ class Limit:
         capacity: its slots.
         used: how many are held.
         waiting: how many tasks, or executions, that need some of them wait.
+        held_by: who holds some, the first of them, as `"execution/task"`; an execution as a whole is its id alone.
     """
 
     name: str
     capacity: int
     used: int
     waiting: int
+    held_by: tuple[str, ...] = ()
 
 
 class Gate:
@@ -72,7 +76,8 @@ class Gate:
         """Return how all limits stand."""
         slots = self.slots
         return [
-            Limit(name, capacity, slots.used[name], slots.waiting(name)) for name, capacity in slots.capacity.items()
+            Limit(name, capacity, slots.used[name], slots.waiting(name), _shown(slots.holders(name)))
+            for name, capacity in slots.capacity.items()
         ]
 
     def account(self, execution: str, job: Job | None) -> Account:
@@ -160,6 +165,10 @@ class Account:
 
 def _tell_nobody(_task: str) -> None:
     pass
+
+
+def _shown(holders: list[tuple[tuple[str, str], int]]) -> tuple[str, ...]:
+    return tuple("/".join(filter(None, holder)) for holder, _ in holders[:_HOLDERS_SHOWN])
 
 
 def _pool(name: str) -> str:

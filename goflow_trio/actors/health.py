@@ -12,11 +12,12 @@ from attrs import frozen
 class Condition(StrEnum):
     """How an engine is. `ok` is the only one that takes work; later ones are told before earlier ones.
 
-    `degraded`: the store fails, or something in it is damaged; `stalled`: the store does not answer; `read-only`: it
-    answers and takes no writes.
+    `draining`: it was told to take on nothing new; `degraded`: the store fails, or something in it is damaged;
+    `stalled`: the store does not answer; `read-only`: it answers and takes no writes.
     """
 
     OK = "ok"
+    DRAINING = "draining"
     DEGRADED = "degraded"
     STALLED = "stalled"
     READ_ONLY = "read-only"

@@ -55,7 +55,7 @@ async def retry(
     reason: str = "",
 ) -> Execution:
     """Run an execution that is over once more, in the same record; see `Engine.retry`."""
-    executions.check_open()
+    executions.check_takes_new()
     record = await executions.known(execution_id)
     plan = await _plan_of(executions, record)
     executions.check_open()

@@ -91,12 +91,18 @@ class Scheduler:
         self._next_after = {name: _remembering(job.schedule) for name, job in jobs.items() if job.schedule is not None}
         self._ids: dict[tuple[str, datetime], str] = {}  # of submits whose outcome is not known yet
         self._alarms: list[tuple[datetime, int, Callable[[], object]]] = []
+        self._held = False
         self._turnstile = trio.CapacityLimiter(limits.SUBMITS_AT_ONCE)
         self._bell = trio.Event()
 
     def wake(self, job: str) -> None:
         """Look at a job anew: its schedule was switched."""
         self._plan(job)
+        self._bell.set()
+
+    def hold(self, *, held: bool) -> None:
+        """Let nothing that is due begin, or again."""
+        self._held = held
         self._bell.set()
 
     def call_at(self, instant: datetime, callback: Callable[[], object]) -> None:
@@ -116,7 +122,7 @@ class Scheduler:
                     await self._clock_was_set_back(last, now)
                 last = now
                 seconds = self._slice
-                if now >= _CLOCK_IS_SET:
+                if now >= _CLOCK_IS_SET and not self._held:
                     self._start_due(now, nursery)
                     seconds = min(self._seconds_left(now), self._slice)
                 self._bell = trio.Event()

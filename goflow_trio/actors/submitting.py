@@ -48,7 +48,8 @@ async def submit(
     """
     job = executions.registry.job(name)
     merged = _merged_params(job, params)
-    executions.check_open()
+    check = executions.check_takes_new if parent is None else executions.check_open
+    check()
     execution_id = execution_id or executions.new_id()
     if idempotency_key is not None:
         claim = {"execution": execution_id, "at": executions.now()}
@@ -58,7 +59,7 @@ async def submit(
         if known is not None:
             await executions.until_durable(known)
             return known
-        executions.check_open()
+        check()
     execution = executions.running(execution_id)  # another submit with the same key was quicker
     if execution is None:
         execution = _launch(
@@ -85,7 +86,7 @@ async def submit_many(executions: Executions, submissions: Sequence[Submission])
     """Run many jobs at the price of few commits; see `Engine.submit_many`."""
     for submission in submissions:
         _merged_params(executions.registry.job(submission.job), submission.params)
-    executions.check_open(len(submissions))
+    executions.check_takes_new(len(submissions))
     return await submit_all(lambda one: submit_at(executions, one), submissions)
 
 

@@ -43,7 +43,7 @@ async def ready(engine: Engine) -> Answer | shapes.Ready:
 @routes.get("/api/limits")
 async def list_limits(engine: Engine) -> shapes.Limits:
     """What bounds the tasks and executions that run at once, and how each limit stands."""
-    return shapes.Limits([shapes.Limit(one.name, one.capacity, one.used, one.waiting) for one in engine.slots()])
+    return shapes.Limits([wire.limit(one) for one in engine.slots()])
 
 
 @routes.get("/api/jobs")

@@ -19,6 +19,7 @@ from goflow_trio.errors import (
     CodecError,
     DefinitionError,
     EngineClosed,
+    EngineDraining,
     GoflowError,
     NotFound,
     Overloaded,
@@ -29,7 +30,7 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, backfills, docs, executions, hooks, metrics, overview, runs, stream, tasks
+from goflow_trio.web import api, backfills, docs, executions, hooks, metrics, operating, overview, runs, stream, tasks
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.guard import routes as sessions
 from goflow_trio.web.guard.rules import Refused
@@ -46,6 +47,7 @@ ROUTES: tuple[Routes, ...] = (
     executions.routes,
     tasks.routes,
     backfills.routes,
+    operating.routes,
     overview.routes,
     runs.routes,
     stream.routes,
@@ -63,6 +65,7 @@ STATUS: tuple[tuple[type[GoflowError], HTTPStatus], ...] = (
     (WrongState, HTTPStatus.CONFLICT),
     (UsageError, HTTPStatus.BAD_REQUEST),
     (TooManySubscribers, HTTPStatus.SERVICE_UNAVAILABLE),
+    (EngineDraining, HTTPStatus.SERVICE_UNAVAILABLE),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (EngineClosed, HTTPStatus.SERVICE_UNAVAILABLE),
     (StoreUnavailable, HTTPStatus.SERVICE_UNAVAILABLE),

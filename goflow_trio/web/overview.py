@@ -25,7 +25,7 @@ from goflow_trio.jobs.job import Job
 from goflow_trio.web import wire
 from goflow_trio.web.history import CODES, KEPT, History, Run, history_of
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.shapes import HealthCause, Maybe, Timestamp
+from goflow_trio.web.shapes import HealthCause, Limit, Maybe, Timestamp
 
 routes = Routes("overview")
 
@@ -126,11 +126,7 @@ async def overview(engine: Engine, query: HowManyRuns) -> Overview:
     history = history_of(engine)
     await history.catch_up()
     jobs = [_job_line(engine, job, history.of(job.name)[-query.runs :]) for job in engine.jobs.values()]
-    return Overview(problem=_problem(engine), jobs=jobs, **stamp(engine, history))  # type: ignore[arg-type]
-
-
-def _problem(engine: Engine) -> str | None:
-    return next((cause.detail for cause in engine.health().causes if cause.blocks), None)
+    return Overview(problem=engine.problem, jobs=jobs, **stamp(engine, history))  # type: ignore[arg-type]
 
 
 def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
@@ -225,8 +221,19 @@ class FailingJob(Struct):
     failure: RootFailure | None
 
 
+class LoopLag(Struct):
+    """How late the loop answered in the last hour, in seconds. `minutes` has the longest of each, oldest first."""
+
+    median: float
+    p99: float
+    minutes: list[float]
+
+
 class System(Stamp, kw_only=True):
-    """How the server is, and how much it has to do. `streams` are subscriptions to the feed, `events` all it told."""
+    """How the server is, and how much it has to do. `streams` are subscriptions to the feed, `events` all it told.
+
+    `draining`: since when it takes on nothing new. `limits` are those that are in use, and the pools.
+    """
 
     state: str
     problem: str | None
@@ -241,6 +248,9 @@ class System(Stamp, kw_only=True):
     tasks_retrying: int
     threads: Use
     streams: Use
+    draining: Maybe
+    limits: list[Limit]
+    lag: LoopLag | None
     descriptors: int | None
     events: int
     store: StoreFacts
@@ -258,9 +268,10 @@ async def system(engine: Engine) -> System:
     feed = engine.store.feed
     backend = engine.store.backend
     health = engine.health()
+    lag = engine.lag()
     return System(
         state=str(health.state),
-        problem=_problem(engine),
+        problem=engine.problem,
         causes=[
             HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
             for cause in health.causes
@@ -275,6 +286,9 @@ async def system(engine: Engine) -> System:
         tasks_retrying=states[State.UPFORRETRY],
         threads=Use(threading.active_count(), limits.OPERATOR_THREADS),
         streams=Use(feed.subscribers, limits.SUBSCRIBERS),
+        draining=wire.timestamp(engine.draining),
+        limits=[wire.limit(one) for one in engine.slots() if one.used or one.waiting or one.name.startswith("pool ")],
+        lag=None if lag is None else LoopLag(lag.median, lag.p99, [round(one, 5) for one in lag.minutes]),
         descriptors=await trio.to_thread.run_sync(_descriptors),
         events=sum(feed.counts.values()),
         store=StoreFacts(type(backend).__name__, str(backend.durability)),

@@ -36,8 +36,9 @@ class HealthCause(Struct):
 
 
 class Health(Struct):
-    """`OK`, or `degraded`, `stalled` (the store does not answer) or `read-only`, and why, the worst cause first.
+    """`OK`, or how it is else, and why, the worst cause first.
 
+    `draining` (it takes on nothing new), `degraded`, `stalled` (the store does not answer) or `read-only`.
     `threads_abandoned`, if there are any, run although their attempt was cut off: a thread cannot be stopped.
     """
 
@@ -365,12 +366,16 @@ class Wait(Struct, rename="camel"):
 
 
 class Limit(Struct):
-    """One limit of what runs at once: its slots, how many are taken, and how many tasks or executions wait for some."""
+    """One limit of what runs at once: its slots, how many are taken, and how many tasks or executions wait for some.
+
+    `held_by` are the first who hold some: a task as `execution/task`, an execution by its id.
+    """
 
     name: str
     capacity: int
     used: int
     waiting: int
+    held_by: list[str]
 
 
 class Limits(Struct):

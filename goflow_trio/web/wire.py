@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from goflow_trio.actors.gate import Limit
 from goflow_trio.actors.statistics import Durations, JobStatistics
 from goflow_trio.actors.waiting import Waiting
 from goflow_trio.core.messages import Event, TaskError
@@ -200,3 +201,8 @@ def event(fact: Event) -> dict[str, Any]:
 def reset(fact: Event, newest: Iterable[ExecutionRecord]) -> dict[str, Any]:
     """Return a `reset` with the snapshot to go on from."""
     return {**event(fact), "executions": [execution(record) for record in newest]}
+
+
+def limit(one: Limit) -> shapes.Limit:
+    """Return how a limit stands."""
+    return shapes.Limit(one.name, one.capacity, one.used, one.waiting, list(one.held_by))

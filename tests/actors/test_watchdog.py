@@ -37,6 +37,18 @@ async def test_what_blocks_the_loop_is_named(monkeypatch, caplog):
         assert engine.health().causes == ()
 
 
+async def test_how_late_the_loop_answers_is_measured(monkeypatch):
+    monkeypatch.setattr(watchdog, "PERIOD", 0.01)
+    async with open_engine() as engine:
+        await trio.sleep(0.1)
+        time.sleep(0.3)  # noqa: ASYNC251
+        await trio.sleep(0.1)
+        lag = engine.lag()
+        assert 0 < lag.median < 0.1
+        assert max(lag.minutes) > 0.2
+        assert lag.median <= lag.p99 <= max(lag.minutes)
+
+
 async def test_threads_that_are_left_behind_are_counted_in_health(monkeypatch):
     monkeypatch.setattr(limits, "OPERATOR_THREADS", 4)
     go_on = threading.Event()
