@@ -220,10 +220,27 @@ export interface Calendar {
   complete_from: string;
 }
 
+export interface Cause {
+  name: string;
+  detail: string;
+  blocks: boolean;
+  since?: string;
+}
+
+export interface Health {
+  health: string;
+  cause?: string;
+  causes?: Cause[];
+}
+
 export interface System extends Stamp {
   state: string;
   problem: string | null;
-  causes: { name: string; detail: string; since?: string }[];
+  causes: Cause[];
+  draining: string | null;
+  limits: { name: string; capacity: number; used: number; waiting: number; held_by: string[] }[];
+  /** Seconds. */
+  lag: { median: number; p99: number; minutes: number[] } | null;
   pid: number;
   python: string;
   trio: string;

@@ -2,7 +2,9 @@
 import { describe, expect, it } from 'vitest';
 import type { Context, FeedEvent, Overview, Runs } from '../src/api';
 import { parseFrames } from '../src/frames';
-import { applyToExecution, applyToJobs, applyToRuns, jobsFrom, type JobsState } from '../src/store';
+import { applyToExecution } from '../src/execution';
+import { applyToRuns } from '../src/runs';
+import { applyToJobs, jobsFrom, type JobsState } from '../src/store';
 import { random } from './random';
 import session from './recorded.json';
 

@@ -25,10 +25,7 @@ async def health(engine: Engine) -> shapes.Health:
     strays = found.threads_abandoned or UNSET
     if not found.causes:
         return shapes.Health("OK", threads_abandoned=strays)
-    causes = [
-        shapes.HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
-        for cause in found.causes
-    ]
+    causes = [wire.cause(cause) for cause in found.causes]
     return shapes.Health(found.state, found.causes[0].detail, causes, strays)
 
 

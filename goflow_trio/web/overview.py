@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Annotated
 
 import trio
-from msgspec import UNSET, Meta, Struct
+from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
@@ -272,10 +272,7 @@ async def system(engine: Engine) -> System:
     return System(
         state=str(health.state),
         problem=engine.problem,
-        causes=[
-            HealthCause(cause.name, cause.detail, UNSET if cause.since is None else wire.instant(cause.since))
-            for cause in health.causes
-        ],
+        causes=[wire.cause(cause) for cause in health.causes],
         pid=os.getpid(),
         python=platform.python_version(),
         trio=trio.__version__,

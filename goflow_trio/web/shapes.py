@@ -28,10 +28,11 @@ class Problem(Struct):
 
 
 class HealthCause(Struct):
-    """One thing that is wrong: what kind, what exactly, since when."""
+    """One thing that is wrong: what kind, what exactly, since when. `blocks`: no work is taken because of it."""
 
     name: str
     detail: str
+    blocks: bool
     since: str | UnsetType = UNSET
 
 

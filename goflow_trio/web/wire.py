@@ -8,8 +8,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from goflow_trio.actors.gate import Limit
+from goflow_trio.actors.health import Cause
 from goflow_trio.actors.statistics import Durations, JobStatistics
 from goflow_trio.actors.waiting import Waiting
 from goflow_trio.core.messages import Event, TaskError
@@ -206,3 +208,8 @@ def reset(fact: Event, newest: Iterable[ExecutionRecord]) -> dict[str, Any]:
 def limit(one: Limit) -> shapes.Limit:
     """Return how a limit stands."""
     return shapes.Limit(one.name, one.capacity, one.used, one.waiting, list(one.held_by))
+
+
+def cause(one: Cause) -> shapes.HealthCause:
+    """Return one thing that is wrong."""
+    return shapes.HealthCause(one.name, one.detail, one.blocks, UNSET if one.since is None else instant(one.since))

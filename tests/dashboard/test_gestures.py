@@ -127,3 +127,32 @@ def test_groups_close_and_stay_closed(furnished, visit):
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     page.wait_for_selector("[aria-label='Select nightly']")
+
+
+def test_a_server_drains_and_every_page_says_so_and_takes_work_again(server, visit):
+    server.submit("long")
+    page = visit(server).open("/ui/system", "text=Drain…")
+    page.get_by_text("Drain…").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=1 run with 1 running task go on to their end")
+    page.get_by_role("button", name="Drain", exact=True).press("Enter")
+    page.wait_for_selector(".banner:has-text('Draining: 1 executions and 1 running tasks are left')")
+    for key in ("j", "r", "e"):
+        page.keyboard.press("g")
+        page.keyboard.press(key)
+        page.wait_for_selector(".banner:has-text('Draining')")
+    page.keyboard.press("g")
+    page.keyboard.press("s")
+    page.click("text=Take work again")
+    page.wait_for_selector(".banner", state="detached")
+    assert server.run("shell").state == "successful"
+
+
+def test_all_schedules_are_paused_and_the_same_ones_resumed(server, visit):
+    page = visit(server).open("/ui/system", "text=Pause all schedules")
+    page.click("text=Pause all schedules")
+    page.wait_for_selector("text=1 schedule paused")
+    assert not server.engine.is_active("nightly")
+    page.click("text=Resume these 1")
+    page.wait_for_selector("text=1 on again")
+    assert server.engine.is_active("nightly")
