@@ -18,7 +18,7 @@ class Answer(Struct, frozen=True, rename="camel"):
 
 
 class Health(Answer, frozen=True):
-    """`OK`, `degraded`, `stalled` or `read-only`, and why."""
+    """`OK`, `draining`, `degraded`, `stalled` or `read-only`, and why."""
 
     health: str
     cause: str = ""

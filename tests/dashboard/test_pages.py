@@ -180,7 +180,7 @@ def test_by_keyboard_alone_a_job_is_run_and_its_error_read(server, visit):
     page.wait_for_selector("h1:has-text('Runs')")
     page.keyboard.press("j")
     page.keyboard.press("x")
-    page.wait_for_selector("text=1 selected")
+    page.wait_for_selector("text=1 run selected")
     page.keyboard.press("g")
     page.keyboard.press("j")
     page.wait_for_selector("th:has-text('Last 50 runs')")
