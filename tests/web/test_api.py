@@ -180,7 +180,13 @@ async def test_cancel_answers_when_nothing_is_left():
         waiting = (await client.get(f"/api/executions/{execution}/waiting")).json()
         assert waiting == {"waiting": []}
         (limit,) = (await client.get("/api/limits")).json()["limits"]
-        assert limit == {"name": "tasks of the engine", "capacity": 1000, "used": 1, "waiting": 0}
+        assert limit == {
+            "name": "tasks of the engine",
+            "capacity": 1000,
+            "used": 1,
+            "waiting": 0,
+            "held_by": [f"{execution}/hang"],
+        }
         assert (await client.get("/api/executions/nope/waiting")).status_code == 404
         gone = await client.post(f"/api/executions/{execution}/cancel", json={"task": "nope"})
         assert gone.status_code == 404
