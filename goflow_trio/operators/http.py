@@ -185,16 +185,7 @@ class Get:
 
     async def run(self, context: TaskContext) -> str:  # noqa: ARG002 - as the protocol has it
         """Make the request; see `Request.run`."""
-        return await _send(
-            Request(
-                "GET",
-                self.url,
-                headers=self.headers,
-                timeout=self.timeout,
-                connect_timeout=self.connect_timeout,
-                read_timeout=self.read_timeout,
-            )
-        )
+        return await _send(_request("GET", self))
 
 
 @frozen
@@ -221,17 +212,20 @@ class Post:
 
     async def run(self, context: TaskContext) -> str:  # noqa: ARG002 - as the protocol has it
         """Make the request; see `Request.run`."""
-        return await _send(
-            Request(
-                "POST",
-                self.url,
-                body=self.body if self.body is not None else self.json if self.json is not None else b"",
-                headers=self.headers,
-                timeout=self.timeout,
-                connect_timeout=self.connect_timeout,
-                read_timeout=self.read_timeout,
-            )
-        )
+        body = self.body if self.body is not None else self.json
+        return await _send(_request("POST", self, b"" if body is None else body))
+
+
+def _request(method: str, given: Get | Post, body: bytes | None = None) -> Request:
+    return Request(
+        method,
+        given.url,
+        body=body,
+        headers=given.headers,
+        timeout=given.timeout,
+        connect_timeout=given.connect_timeout,
+        read_timeout=given.read_timeout,
+    )
 
 
 @functools.cache

@@ -9,42 +9,17 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
-
 from goflow_trio.web.guard.backoff import Backoff
+from goflow_trio.web.guard.caller import ANYBODY, UNPROVEN, Caller
 from goflow_trio.web.guard.rules import Refused
 from goflow_trio.web.guard.sessions import COOKIE, Sessions
 from goflow_trio.web.guard.settings import Security
-from goflow_trio.web.guard.tokens import Role, Token, TokenFile
+from goflow_trio.web.guard.tokens import Token, TokenFile
 
 logger = logging.getLogger("goflow_trio.web.guard")
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="goflow-trio"'}
 _INVALID = {"WWW-Authenticate": 'Bearer realm="goflow-trio", error="invalid_token"'}
-
-
-@frozen
-class Caller:
-    """Who calls.
-
-    Args:
-        name: as the token file or the host has it; empty where nobody is asked who they are.
-        role: what it may do.
-        token: what it showed; None if it showed none.
-        session: the cookie, if it came by one of ours.
-    """
-
-    name: str
-    role: Role
-    token: Token | None = None
-    session: str | None = None
-
-
-ANYBODY = Caller("", Role.OPERATE)
-"""Who calls a server without tokens."""
-
-UNPROVEN = Caller("", Role.READ)
-"""Who calls where the guard leaves it to others to ask: a webhook, or where a host signs people in."""
 
 
 class Callers:

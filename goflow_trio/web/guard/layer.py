@@ -26,7 +26,8 @@ from goflow_trio.web.guard.answers import (
     sign_in_page,
     wants_page,
 )
-from goflow_trio.web.guard.callers import ANYBODY, UNPROVEN, Caller, Callers
+from goflow_trio.web.guard.caller import ANYBODY, UNPROVEN, Caller
+from goflow_trio.web.guard.callers import Callers
 from goflow_trio.web.guard.proxies import believe_proxy
 from goflow_trio.web.guard.rules import SAFE, Refused, check_host, check_origin, check_size
 from goflow_trio.web.guard.settings import Security

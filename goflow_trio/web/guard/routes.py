@@ -14,7 +14,8 @@ from goflow_trio.errors import UsageError
 from goflow_trio.web import wire
 from goflow_trio.web.guard import audit
 from goflow_trio.web.guard.answers import PAGE_HEADERS, sign_in_page
-from goflow_trio.web.guard.callers import ANYBODY, Caller, Callers
+from goflow_trio.web.guard.caller import ANYBODY, Caller
+from goflow_trio.web.guard.callers import Callers
 from goflow_trio.web.guard.layer import CALLERS, SIGN_IN, caller_of
 from goflow_trio.web.guard.rules import Refused
 from goflow_trio.web.guard.sessions import COOKIE

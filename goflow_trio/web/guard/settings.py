@@ -7,15 +7,13 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
 from goflow_trio.errors import UsageError
-
-if TYPE_CHECKING:
-    from goflow_trio.web.guard.callers import Caller
+from goflow_trio.web.guard.caller import Caller
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 

@@ -6,7 +6,7 @@ import pytest
 
 from goflow_trio import Goflow, Security, UsageError
 from goflow_trio.web.guard import Caller, Role, caller_of
-from goflow_trio.web.guard.callers import UNPROVEN
+from goflow_trio.web.guard.caller import UNPROVEN
 from goflow_trio.web.guard.layer import PUBLIC
 from tests.web.guard.driving import ask
 from tests.web.guard.test_matrix import is_hook, routes
