@@ -62,10 +62,14 @@ export default defineConfig({
     assetsInlineLimit: 0,
     rolldownOptions: {
       output: {
-        // Two pieces, what the first page needs and all the rest: they are packed better than sixteen.
+        // What the first page needs and all the rest: two pieces are packed better than sixteen. And the worker.
         codeSplitting: {
           includeDependenciesRecursively: false,
-          groups: [{ name: 'app', tags: ['$initial'], priority: 1 }, { name: 'rest' }],
+          groups: [
+            { name: 'app', tags: ['$initial'], priority: 1 },
+            { name: 'layout', test: /draw\/layout/, priority: 1 },
+            { name: 'rest' },
+          ],
         },
       },
     },

@@ -31,7 +31,7 @@ POLICY = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "worker-src 'self'; manifest-src 'self'; base-uri 'self'; frame-ancestors 'none'; form-action 'self'; "
-        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html"
+        "require-trusted-types-for 'script'; trusted-types svelte-trusted-html goflow-worker"
     ),
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",

@@ -11,6 +11,7 @@ from goflow_trio import Job, Noop, Task, TaskContext
 from goflow_trio.core.states import State
 from goflow_trio.web.history import Run, history_of
 from tests.dashboard.conftest import Server
+from tests.dashboard.proxy import Proxy
 
 PAINTED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"
 FRAMES = """() => new Promise(done => {
@@ -123,6 +124,22 @@ def test_a_graph_of_1000_tasks_is_drawn_and_moved(giant, visit):
     near = page.evaluate(FRAMES)
     for frames in (far, near):
         assert frames[len(frames) // 2] < 50
+
+
+def test_a_large_graph_is_laid_out_in_a_worker_also_below_a_prefix(giant, visit):
+    with Proxy(giant.port, "/tools/goflow") as proxy:
+        at = visit(proxy.url + "/tools/goflow")
+        workers = []
+        at.page.on("worker", lambda worker: workers.append(worker.url))
+        at.open("/ui/jobs/large", "[aria-label^='Graph of 1000 tasks'] path")
+        (url,) = workers
+        assert url.startswith(proxy.url + "/tools/goflow/ui/assets/layout-")
+
+
+def test_a_graph_is_laid_out_where_no_worker_can_be_had(giant, visit):
+    at = visit(giant)
+    at.page.add_init_script("delete window.Worker")
+    at.open("/ui/jobs/large", "[aria-label^='Graph of 1000 tasks'] path")
 
 
 def test_a_log_of_50000_lines_is_all_there(chatter, visit):

@@ -5,6 +5,9 @@
  * one layer get a dummy node in each. Orders within layers: barycentre sweeps from two starts and swaps of
  * neighbours, judged by the number of crossings (a Fenwick tree counts them). Heights: each layer as near to the
  * median of its neighbours as distances allow, which is an isotonic regression (pool adjacent violators).
+ *
+ * This module is also the worker that does it (see `place`): it is a file of its own, imports nothing, and answers when
+ * it finds itself in a worker.
  */
 
 export interface Box {
@@ -388,4 +391,20 @@ function isotonic(
   for (let block = 0; block < values.length; block++) {
     for (let i = 0; i < counts[block]!; i++, at++) y[row[at]!] = values[block]! + offsets[at]!;
   }
+}
+
+declare const WorkerGlobalScope: (new () => object) | undefined;
+declare const trustedTypes: { createPolicy(name: string, rules: object): { createScriptURL(url: string): string } } | undefined;
+
+if (typeof WorkerGlobalScope !== 'undefined' && self instanceof WorkerGlobalScope) {
+  self.onmessage = ({ data }: MessageEvent<Parameters<typeof layout>>) => self.postMessage(layout(...data));
+}
+
+let policy: { createScriptURL(url: string): string } | undefined;
+
+/** The address of this module, as browsers want it that ask for trusted types. */
+export function scriptUrl(): string {
+  if (typeof trustedTypes === 'undefined') return import.meta.url;
+  policy ??= trustedTypes.createPolicy('goflow-worker', { createScriptURL: (url: string) => url });
+  return policy.createScriptURL(import.meta.url);
 }
