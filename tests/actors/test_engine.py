@@ -8,10 +8,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from goflow_trio import ConstantDelay, Job, Noop, State, Task, UsageError, open_engine
+from goflow_trio import ConstantDelay, Job, Noop, State, Task, open_engine
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.core.record import fold
-from goflow_trio.errors import CycleError, DefinitionError, EngineClosed, UnknownExecution, UnknownJob
+from goflow_trio.errors import UnknownExecution
 from goflow_trio.stores.memory import MemoryBackend
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -208,96 +208,6 @@ async def test_executions_over_the_jobs_bound_wait_their_turn_and_can_be_cancell
         await third.wait()
         assert second.record.state is State.CANCELLED
         assert running == [first.id, third.id]
-
-
-async def test_equal_idempotency_keys_are_one_execution(autojump_clock):
-    async with open_engine(jobs=[diamond()], environment=world()) as engine:
-        found = []
-
-        async def submit():
-            found.append(await engine.submit("diamond", idempotency_key="k"))
-
-        async with trio.open_nursery() as nursery:
-            for _ in range(10):
-                nursery.start_soon(submit)
-        await found[0].wait()
-        again = await engine.submit("diamond", idempotency_key="k")
-        other = await engine.submit("diamond", idempotency_key="l")
-        assert {execution.id for execution in [*found, again]} == {found[0].id}
-        assert (await again.wait()).state is State.SUCCESSFUL
-        assert other.id != again.id
-        await other.wait()
-
-
-async def test_bad_requests_are_refused_by_name(autojump_clock):
-    job = Job("typed", params={"day": "today"})
-    async with open_engine(jobs=[job], environment=world()) as engine:
-        with pytest.raises(UnknownJob, match="'nope'"):
-            await engine.submit("nope")
-        with pytest.raises(UsageError, match="no parameter 'dya'; its parameters are: day"):
-            await engine.submit("typed", params={"dya": 1})
-        with pytest.raises(UsageError, match="cannot be stored"):
-            await engine.submit("typed", params={"day": object()})
-        with pytest.raises(UsageError, match="no schedule"):
-            await engine.toggle("typed")
-
-
-async def test_a_wrong_job_is_refused_before_the_store_is_opened(tmp_path):
-    job = Job("cycle")
-    a, b = job.add(Task("a", Noop())), job.add(Task("b", Noop()))
-    a >> b >> a
-    path = tmp_path / "never.db"
-    with pytest.raises(CycleError, match="a -> b -> a"):
-        async with open_engine(f"sqlite:///{path}", jobs=[job]):
-            pytest.fail("it was opened")
-    with pytest.raises(DefinitionError, match="two jobs are named 'x'"):
-        async with open_engine(f"sqlite:///{path}", jobs=[Job("x"), Job("x")]):
-            pytest.fail("it was opened")
-    assert not path.exists()
-
-
-async def test_what_the_body_raises_comes_out_bare(autojump_clock):
-    with pytest.raises(ZeroDivisionError):
-        async with open_engine(jobs=[diamond()], environment=world()) as engine:
-            await engine.submit("diamond")
-            raise ZeroDivisionError
-
-
-async def test_a_host_that_is_cancelled_gets_its_cancel_back_and_nothing_stays(autojump_clock):
-    job = Job("long")
-    job.add(Task("hang", trio.sleep_forever))
-    with trio.move_on_after(3) as scope:
-        async with open_engine(jobs=[job], environment=world()) as engine:
-            await engine.submit("long")
-            await trio.sleep_forever()
-    assert scope.cancelled_caught
-
-
-async def test_leaving_lets_tasks_finish_within_the_grace_and_resumes_the_rest(autojump_clock):
-    backend = KeptMemory()
-    calls = []
-    job = Job("two")
-
-    @job.task
-    async def first():
-        calls.append("first")
-        await trio.sleep(2)
-
-    @job.task(upstream=first)
-    async def second():
-        calls.append("second")
-
-    async with open_engine(backend, jobs=[job], environment=world(), grace=5) as engine:
-        execution = await engine.submit("two")
-        await trio.sleep(1)
-    assert calls == ["first"]
-    assert execution.record.tasks["first"].state is State.SUCCESSFUL
-    with pytest.raises(EngineClosed):
-        await execution.wait()
-    async with open_engine(backend, jobs=[job], environment=world()) as engine:
-        record = await engine.execution(execution.id).wait()
-    assert record.state is State.SUCCESSFUL
-    assert calls == ["first", "second"]
 
 
 async def test_events_folded_from_zero_are_the_record(autojump_clock):

@@ -29,7 +29,10 @@ from goflow_trio.core.messages import (
 from goflow_trio.core.plan import plan_job, plan_shape
 from goflow_trio.core.record import apply_event, fold
 from goflow_trio.core.rerun import tasks_to_rerun
+from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.task import Task
 from tests.core.naive import FINAL, LEGAL
+from tests.strategies import work
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 ERROR = TaskError("ValueError", "no luck", "traceback")
@@ -270,3 +273,26 @@ STATE_AFTER = {
     "task.skipped": "skipped",
     "task.cancelled": "cancelled",
 }
+
+
+def job_with(*tasks, **options):
+    job = Job("job", **options)
+    for task in tasks:
+        job.add(task)
+    return job
+
+
+def started(*tasks, **options):
+    """Return the driver of a started execution of a job of these tasks."""
+    driver = Driver(job_with(*tasks, **options))
+    driver.start()
+    return driver
+
+
+def task(name="a", **options):
+    return Task(name, work, **options)
+
+
+class Unshowable(Exception):
+    def __str__(self):
+        raise RuntimeError("not even this")

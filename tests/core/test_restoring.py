@@ -9,29 +9,9 @@ from goflow_trio.core import limits
 from goflow_trio.core.machine import ExecutionMachine
 from goflow_trio.core.messages import RunAttempt, WaitForRetry
 from goflow_trio.core.plan import plan_shape
-from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.retry import ConstantDelay
-from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.trigger_rules import Verdict
-from tests.core.driver import Driver
-from tests.strategies import work
-
-
-def job_with(*tasks, **options):
-    job = Job("job", **options)
-    for task in tasks:
-        job.add(task)
-    return job
-
-
-def started(*tasks, **options):
-    driver = Driver(job_with(*tasks, **options))
-    driver.start()
-    return driver
-
-
-def task(name="a", **options):
-    return Task(name, work, **options)
+from tests.core.driver import Driver, job_with, started, task
 
 
 def test_a_cut_attempt_without_retries_left_fails_as_interrupted_and_clean_up_runs():

@@ -1,14 +1,69 @@
-"""A task that waits for a slot is not running; that it waits changes when it runs, never what comes of it."""
+"""What starts when: bounds, priorities, order of arrival; slots change when a task runs, never what comes of it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from goflow_trio.core.messages import CancelAttempt, RunAttempt, SlotGranted
+from goflow_trio.core import limits
+from goflow_trio.core.messages import (
+    CancelAttempt,
+    RunAttempt,
+    SlotGranted,
+)
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
-from tests.core.driver import Driver
+from tests.core.driver import Driver, started, task
 from tests.core.test_properties import final_states, thorough, turn
 from tests.strategies import Tape, job_of, jobs, tapes, work
+
+
+def test_no_more_tasks_run_than_may_and_the_rest_start_in_order_of_arrival():
+    driver = started(*(task(name) for name in "abcd"), max_active_tasks=2)
+    assert list(driver.live) == ["a", "b"]
+    driver.succeed("b")
+    assert list(driver.live) == ["a", "c"]
+    driver.succeed("a")
+    assert list(driver.live) == ["c", "d"]
+
+
+def test_a_retry_queues_behind_what_was_ready_before_it():
+    driver = started(task("a", retries=1), task("b"), task("c"), max_active_tasks=1)
+    driver.fail("a")
+    driver.retry_due("a")
+    driver.succeed("b")
+    assert list(driver.live) == ["c"]
+    driver.succeed("c")
+    assert list(driver.live) == ["a"]
+
+
+def test_higher_priority_starts_first_and_equals_in_order_of_arrival():
+    driver = started(task("low", priority=-1), task("one"), task("high", priority=5), task("two"), max_active_tasks=1)
+    order = []
+    while driver.live:
+        (name,) = driver.live
+        order.append(name)
+        driver.succeed(name)
+    assert order == ["high", "one", "two", "low"]
+
+
+def test_without_a_bound_of_its_own_a_job_has_the_systems():
+    count = limits.ACTIVE_TASKS_PER_EXECUTION + 1
+    driver = started(*(task(str(number)) for number in range(count)))
+    assert driver.machine.active == limits.ACTIVE_TASKS_PER_EXECUTION
+    driver.succeed("0")
+    assert driver.machine.active == limits.ACTIVE_TASKS_PER_EXECUTION
+
+
+def test_a_held_execution_records_what_ends_and_starts_nothing():
+    a, b = task("a"), task("b")
+    a >> b
+    driver = started(a, b, task("c", retries=1))
+    driver.machine.hold()
+    driver.succeed("a")
+    driver.fail("c")
+    driver.retry_due("c")
+    assert driver.live == {}
+    assert driver.states == {"a": "successful", "b": "notstarted", "c": "upforretry"}
+    assert driver.state == "running"
 
 
 class Doorman:
