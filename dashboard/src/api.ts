@@ -43,6 +43,8 @@ export interface JobLine {
   last: string | null;
   failure: Failure | null;
   live: LiveRun[];
+  /** Before which run how many instants were missed. */
+  missed: [number, number][];
 }
 
 type Needed = 'name' | 'active' | 'states' | 'took';
@@ -61,6 +63,7 @@ const DEFAULTS = {
   last: null,
   failure: null,
   live: [],
+  missed: [],
 };
 
 /** A job of the overview with all its fields. */
@@ -82,6 +85,7 @@ export interface RunRow {
   scheduledFor: string | null;
   reason: string;
   attempts: number;
+  reopened: number;
   done: number;
   /** 0 where it is not known. */
   total: number;
@@ -144,6 +148,7 @@ export interface Grid extends Stamp {
   tasks: TaskLine[];
   dag: Graph;
   runs: (RunRow & { cells: string })[];
+  missed: { first: string; last: string; count: number; cause: string; reason: string }[];
 }
 
 export interface Fault {

@@ -36,6 +36,7 @@ function submittedRow(event: FeedEvent): RunRow {
     scheduledFor: (event.scheduled_for as string | null) ?? null,
     reason: '',
     attempts: 0,
+    reopened: 0,
     done: 0,
     total: (event.tasks as string[] | undefined)?.length ?? 0,
     failure: null,
@@ -45,7 +46,7 @@ function submittedRow(event: FeedEvent): RunRow {
 
 function stepRow(row: RunRow, event: FeedEvent): RunRow {
   if (event.type === 'execution.reopened') {
-    return { ...row, state: 'notstarted', started: null, finished: null, reason: '', failure: null, ...reopened(row, event) };
+    return { ...row, state: 'notstarted', started: null, finished: null, reason: '', failure: null, reopened: row.reopened + 1, ...reopened(row, event) };
   }
   if (isFinal(row.state)) return row;
   switch (event.type) {
@@ -54,7 +55,7 @@ function stepRow(row: RunRow, event: FeedEvent): RunRow {
     case 'execution.finished':
       return { ...row, state: event.state as State, finished: event.at, done: row.total, reason: firstLine(String(event.reason ?? '')) };
     case 'task.expanded':
-      return { ...row, ...expanded(row, event) };
+      return { ...row, ...expanded({ ...row, items: row.items === undefined && row.reopened ? null : row.items }, event) };
     case 'task.started':
       return { ...row, attempts: Math.max(row.attempts, event.attempt ?? 1) };
     case 'task.failed':

@@ -87,6 +87,12 @@ function applyToJob(job: JobState, event: FeedEvent, kept: number): JobState {
   if (event.type === 'schedule.toggled') {
     return { ...job, active: Boolean(event.active), paused_until: (event.until as string | null) ?? null, late: false };
   }
+  if (event.type === 'schedule.missed') {
+    const [last, rest] = [job.missed.at(-1), job.missed.slice(0, -1)];
+    const count = Number(event.count ?? 1);
+    const here = job.bars.length;
+    return { ...job, late: false, missed: last?.[0] === here ? [...rest, [here, last[1] + count]] : [...job.missed, [here, count]] };
+  }
   if (!event.execution) return job;
   if (event.type === 'execution.submitted') {
     if (job.bars.some((bar) => bar.id === event.execution)) return job;
@@ -101,7 +107,9 @@ function applyToJob(job: JobState, event: FeedEvent, kept: number): JobState {
       total: (event.tasks as string[] | undefined)?.length ?? 0,
       items: {},
     };
-    return { ...job, late: false, failure: null, bars: [...job.bars, bar].slice(-kept) };
+    const gone = Math.max(0, job.bars.length + 1 - kept);
+    const missed = gone ? job.missed.flatMap(([place, count]): [number, number][] => (place > gone ? [[place - gone, count]] : [])) : job.missed;
+    return { ...job, late: false, failure: null, missed, bars: [...job.bars, bar].slice(-kept) };
   }
   const place = job.bars.findLastIndex((bar) => bar.id === event.execution);
   if (place < 0) return job;

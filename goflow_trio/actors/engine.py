@@ -27,6 +27,7 @@ from goflow_trio.actors.submitting import submit, submit_at, submit_many
 from goflow_trio.actors.waiting import Waiting
 from goflow_trio.actors.watchdog import Lag
 from goflow_trio.core import limits
+from goflow_trio.core.messages import ScheduleMissed
 from goflow_trio.core.output import OutputSlice
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.rerun import Start
@@ -66,6 +67,10 @@ class Engine:
     def threads_abandoned(self) -> int:
         """How many threads run whose attempt was cut off or cancelled: a thread cannot be stopped from outside."""
         return self._executions.world.strays.count
+
+    def missed(self, job: str) -> Sequence[ScheduleMissed]:
+        """Return the latest instants of a job's schedule that had no run, and why; oldest first."""
+        return self.store.ledger.schedule(job).missed
 
     @property
     def draining(self) -> datetime | None:

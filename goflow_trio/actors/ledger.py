@@ -28,6 +28,8 @@ from goflow_trio.core.record import ExecutionRecord, apply_event, reopened_recor
 from goflow_trio.core.timeline import Timeline
 from goflow_trio.errors import CodecError
 
+_MISSED_KEPT = 20
+
 
 @define
 class ScheduleState:
@@ -38,12 +40,14 @@ class ScheduleState:
         timeline: which of its instants are accounted for.
         until: when it goes on by itself, while it is switched off for a time.
         backfills: those that are not over, by id.
+        missed: the latest instants that had no run, oldest first.
     """
 
     active: bool | None = None
     timeline: Timeline = Factory(Timeline)
     until: datetime | None = None
     backfills: dict[str, BackfillStarted] = Factory(dict)
+    missed: list[ScheduleMissed] = Factory(list)
 
     @property
     def cursor(self) -> datetime | None:
@@ -54,8 +58,9 @@ class ScheduleState:
         """Return what a checkpoint keeps of it."""
         gaps = [list(gap) for gap in self.timeline.gaps]
         backfills = [codec.pack_event(event) for event in self.backfills.values()]
+        missed = [codec.pack_event(event) for event in self.missed]
         plain = {"active": self.active, "cursor": self.cursor, "gaps": gaps, "until": self.until}
-        return plain | {"backfills": backfills}
+        return plain | {"backfills": backfills, "missed": missed}
 
     @classmethod
     def from_plain(cls, known: Mapping[str, Any]) -> ScheduleState:
@@ -63,7 +68,14 @@ class ScheduleState:
         gaps = [(after, until) for after, until in known.get("gaps", ())]
         events = (codec.unpack_event(row) for row in known.get("backfills", ()))
         backfills = {event.backfill: event for event in events if isinstance(event, BackfillStarted)}
-        return cls(known["active"], Timeline(known["cursor"], gaps), known.get("until"), backfills)
+        misses = (codec.unpack_event(row) for row in known.get("missed", ()))
+        missed = [event for event in misses if isinstance(event, ScheduleMissed)]
+        return cls(known["active"], Timeline(known["cursor"], gaps), known.get("until"), backfills, missed)
+
+    def miss(self, event: ScheduleMissed) -> None:
+        """Keep that instants had no run, and forget the oldest; told again it changes nothing."""
+        if not any((one.at, one.last) == (event.at, event.last) for one in self.missed):
+            self.missed = [*self.missed, event][-_MISSED_KEPT:]
 
 
 @define
@@ -149,6 +161,7 @@ class Ledger:
         elif isinstance(event, BackfillFinished):
             state.backfills.pop(event.backfill, None)
         elif isinstance(event, ScheduleMissed) and event.last is not None:
+            state.miss(event)
             if event.cause == "misfire" and event.first is not None:
                 state.timeline.pass_over(event.first, event.last)
             else:

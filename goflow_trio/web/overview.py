@@ -10,6 +10,7 @@ import importlib.metadata
 import os
 import platform
 import threading
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ class JobLine(Struct, kw_only=True, omit_defaults=True):
     the backslash: it is `900 * exponent + digits - 100`, and the time `digits * 10 ** (exponent - 5)` seconds. `last`
     is the id of the newest, a UUID that begins with the time it was submitted. `live` are the runs that go on, in the
     same order. `failure` is why the newest one failed. `late`: an instant of its schedule passed without a run.
+    `missed` are instants that will have none, as pairs: before which of these runs, and how many.
     """
 
     name: str
@@ -105,6 +107,7 @@ class JobLine(Struct, kw_only=True, omit_defaults=True):
     last: str | None = None
     failure: RootFailure | None = None
     live: list[LiveRun] = []
+    missed: list[Annotated[list[int], Meta(min_length=2, max_length=2)]] = []
 
 
 class Overview(Stamp, kw_only=True):
@@ -149,7 +152,18 @@ def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
         last=latest.id if latest else None,
         failure=root_failure(latest),
         live=[_live_run(run) for run in runs if not run.state.is_final],
+        missed=_missed(engine, job, runs),
     )
+
+
+def _missed(engine: Engine, job: Job, runs: list[Run]) -> list[list[int]]:
+    """Return before which run how many instants were missed, of those since the first run."""
+    places: dict[int, int] = {}
+    for event in engine.missed(job.name):
+        if event.last is not None and (not runs or event.last >= runs[0].submitted):
+            place = bisect_right(runs, event.last, key=lambda run: run.submitted)
+            places[place] = places.get(place, 0) + event.count
+    return [[place, count] for place, count in places.items()]
 
 
 def _live_run(run: Run) -> LiveRun:

@@ -38,7 +38,7 @@ _DEFINITION_CHARS = 2_000
 
 
 class RunLine(Struct, rename="camel", kw_only=True):
-    """One run in one line."""
+    """One run in one line. `attempts` is the most that a task had, `reopened` how often it was run again."""
 
     id: str
     job: str
@@ -50,6 +50,7 @@ class RunLine(Struct, rename="camel", kw_only=True):
     scheduled_for: Maybe
     reason: str
     attempts: int
+    reopened: int
     done: int
     total: int
     failure: RootFailure | None
@@ -207,6 +208,7 @@ def _line(record: ExecutionRecord, run: Run) -> dict[str, Any]:
         "scheduled_for": wire.timestamp(record.scheduled_for),
         "reason": first_line(record.reason),
         "attempts": max((task.attempt for task in record.tasks.values()), default=0),
+        "reopened": len(record.reopenings),
         "done": run.done,
         "total": run.total,
         "failure": root_failure(run),
@@ -262,6 +264,16 @@ class GridRun(RunLine, kw_only=True):
     cells: str
 
 
+class Missed(Struct):
+    """Instants of a schedule, `count` from `first` to `last`, that had no run, and why. `cause` is one word of that."""
+
+    first: Timestamp
+    last: Timestamp
+    count: int
+    cause: str
+    reason: str
+
+
 class Grid(Stamp, kw_only=True):
     """A job's latest runs by its tasks. A job that is no longer registered has history but no definition."""
 
@@ -271,6 +283,7 @@ class Grid(Stamp, kw_only=True):
     tasks: list[TaskLine]
     dag: dict[str, list[str]]
     runs: list[GridRun]
+    missed: list[Missed]
 
 
 @routes.get("/api/jobs/{job}/grid", errors=[404])
@@ -295,6 +308,11 @@ async def job_grid(engine: Engine, job: str, query: HowManyRuns) -> Grid:
         tasks=[_task_line(definition, name, records) for name in names],
         dag=dag,
         runs=runs,
+        missed=[
+            Missed(wire.instant(event.first), wire.instant(event.last), event.count, event.cause, event.reason)
+            for event in engine.missed(job)
+            if event.first is not None and event.last is not None
+        ],
         **stamp(engine, history_of(engine)),  # type: ignore[arg-type]
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from goflow_trio.core.messages import ScheduleMissed
+
 
 def at_line(page):
     """The text of the line that is highlighted, and whether it is in sight."""
@@ -156,3 +158,31 @@ def test_all_schedules_are_paused_and_the_same_ones_resumed(server, visit):
     page.click("text=Resume these 1")
     page.wait_for_selector("text=1 on again")
     assert server.engine.is_active("nightly")
+
+
+def test_missed_instants_are_seen_where_they_were_and_marks_tell_how_runs_began(server, visit):
+    server.run("nightly")
+    page = visit(server).open("/ui/", "[aria-label^='last 1 runs of nightly']")
+    page.wait_for_selector(".state.live")
+
+    async def miss():
+        now = server.engine.now()
+        event = ScheduleMissed(now, "nightly", first=now, last=now, count=3, reason="<b>busy</b>", cause="overlap")
+        await server.engine._schedules.record([event])
+
+    server.call(miss)
+    strip = page.locator("[aria-label^='last 1 runs of nightly: none failed, 3 instants missed']")
+    strip.wait_for()
+    assert strip.locator("rect.missed").count() == 1
+    server.run("nightly")
+    page.wait_for_selector("[aria-label^='last 2 runs of nightly: none failed, 3 instants missed']")
+    page.focus("[aria-label^='last 2 runs of nightly']")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".tip:has-text('3 missed before')")
+    page.goto(server.url + "/ui/jobs/nightly")
+    grid = page.locator("[role=application][aria-label^='Runs by tasks']")
+    grid.focus()
+    page.keyboard.press("End")
+    page.wait_for_selector(".said:has-text('manual · before it 3 missed: <b>busy</b>')")
+    assert grid.locator("rect.missed").count() == 1
+    assert grid.locator("path.mark").get_attribute("d")

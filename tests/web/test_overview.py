@@ -10,6 +10,7 @@ from httpx2 import AsyncClient
 
 from goflow_trio import ConstantDelay, Goflow, Job, Noop, Task
 from goflow_trio.actors.engine import Engine
+from goflow_trio.core.messages import ScheduleMissed
 from goflow_trio.web import runs
 from goflow_trio.web.history import KEPT, history_of, sum_up
 from goflow_trio.web.overview import coded
@@ -264,3 +265,36 @@ def test_a_failure_is_the_first_one_and_its_fingerprint_leaves_numbers_out():
     failure = sum_up(record).failure
     assert (failure.task, failure.message) == ("first", "port 80 is closed")
     assert failure.fingerprint == "first\nOSError\nport # is closed"
+
+
+async def test_missed_instants_stand_in_their_place_among_the_runs_and_a_run_says_how_often_it_was_run_again():
+    async with serving() as client:
+        failed = await submit(client, "fails")
+        await ended(client, failed)
+        await client.post(f"/api/executions/{failed}/retry")
+        await ended(client, failed)
+        (run,) = (await read(client, "/api/jobs/fails/grid"))["runs"]
+        assert (run["reopened"], run["attempts"]) == (1, 2)
+        assert (await read(client, "/api/jobs/fails/grid"))["missed"] == []
+
+
+async def test_missed_instants_are_counted_before_the_run_that_came_next():
+    gf = Goflow()
+    for job in jobs():
+        gf.add_job(job)
+    async with gf.engine() as engine:
+        instants = []
+        for count in (2, 1):
+            instants.append(engine.now())
+            missed = ScheduleMissed(engine.now(), "chain", first=engine.now(), last=engine.now(), count=count)
+            missed.reason, missed.cause = "busy", "overlap"
+            await engine._schedules.record([missed])
+            await (await engine.submit("chain")).wait()
+        client = gf.app.test_client()
+        chain = (await (await client.get("/api/overview")).get_json())["jobs"][0]
+        assert chain["missed"] == [[1, 1]], "what was missed before all runs is left out"
+        grid = await (await client.get("/api/jobs/chain/grid")).get_json()
+        assert [(one["count"], one["cause"], one["reason"]) for one in grid["missed"]] == [
+            (2, "overlap", "busy"),
+            (1, "overlap", "busy"),
+        ]
