@@ -32,7 +32,7 @@ from goflow_trio.schedules.base import checked
 logger = logging.getLogger("goflow_trio.scheduler")
 
 SLICE_SECONDS = 0.25
-"""The longest wait on a clock that may step. With a schedule of every second, it fires again within 1.25 s of a step."""
+"""The longest wait on a clock that may step. A schedule of every second fires again within 1.25 s of a step."""
 
 _PLANS_PER_TURN = 100
 

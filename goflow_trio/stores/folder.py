@@ -17,7 +17,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import unquote
 
 from goflow_trio.errors import (
     CodecError,
@@ -30,10 +29,10 @@ from goflow_trio.errors import (
 )
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys
 from goflow_trio.stores.driver import DriverErrors
+from goflow_trio.stores.files import name_of, passing, path_of
 from goflow_trio.stores.names import Names, decode, unwrap, wrap
 from goflow_trio.stores.options import read_options, refuse
 from goflow_trio.stores.threads import StoreThreads
-from goflow_trio.stores.urls import split_store_url
 
 T = TypeVar("T")
 
@@ -236,7 +235,7 @@ async def open_folder(folder: str | Path) -> FolderBackend:
         StoreUnavailable: its disk does not answer.
     """
     path = Path(folder).absolute()  # noqa: ASYNC240  # it asks for the working directory alone
-    name = f"store {str(path)!r}"
+    name = name_of(path)
     backend = FolderBackend(path, StoreThreads(name, _ERRORS, most=THREADS, timeout=TIMEOUT))
     try:
         await backend.prepare()
@@ -272,10 +271,10 @@ def folder_of(url: str) -> str:
     Raises:
         UsageError: there is none, or more than a path.
     """
-    parts = split_store_url(url)
-    path = unquote(parts.path)
-    if parts.netloc or not url.partition(":")[2].startswith("///") or path.strip("/") == "" or "\0" in path:
-        refuse(url, "a folder has three slashes and its absolute path: file:///srv/goflow")
+    rule = "a folder has three slashes and its absolute path: file:///srv/goflow"
+    path = path_of(url, rule)
+    if path.strip("/") == "" or "\0" in path:
+        refuse(url, rule)
     read_options(url, ())
     return path
 
@@ -289,10 +288,10 @@ def _map(name: str, error: OSError) -> StoreError:
     if error.errno in {errno.ENAMETOOLONG, errno.EINVAL, errno.EISDIR, errno.EPERM, errno.EOPNOTSUPP}:
         return StoreError(shown)
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return StoreFull(f"{shown}; free some space")
+        return passing(StoreFull, shown)
     if error.errno in {errno.EROFS, errno.EACCES}:
-        return StoreReadOnly(f"{shown}; make the folder writable")
-    return StoreUnavailable(f"{shown}; it is tried again")
+        return passing(StoreReadOnly, shown)
+    return passing(StoreUnavailable, shown)
 
 
 _ERRORS: Final = DriverErrors((OSError,), _map)

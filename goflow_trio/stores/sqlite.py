@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, TypeVar
-from urllib.parse import unquote
 
 from goflow_trio.errors import (
     CodecError,
@@ -24,6 +23,7 @@ from goflow_trio.errors import (
 )
 from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items, check_key, check_keys, prefix_end
 from goflow_trio.stores.driver import DriverErrors
+from goflow_trio.stores.files import name_of, passing, path_of
 from goflow_trio.stores.options import refuse
 from goflow_trio.stores.sqlite_file import open_file
 from goflow_trio.stores.urls import split_store_url
@@ -59,10 +59,10 @@ _PASSING: Final = frozenset(
         sqlite3.SQLITE_READONLY,
     }
 )
-_KINDS: Final[Mapping[int, tuple[type[StoreUnavailable], str]]] = {
-    sqlite3.SQLITE_FULL: (StoreFull, "free some space"),
-    sqlite3.SQLITE_READONLY: (StoreReadOnly, "make the file and its directory writable"),
-    sqlite3.SQLITE_PERM: (StoreReadOnly, "make the file and its directory writable"),
+_KINDS: Final[Mapping[int, type[StoreUnavailable]]] = {
+    sqlite3.SQLITE_FULL: StoreFull,
+    sqlite3.SQLITE_READONLY: StoreReadOnly,
+    sqlite3.SQLITE_PERM: StoreReadOnly,
 }
 
 
@@ -76,7 +76,7 @@ class SqliteBackend:
 
     def __init__(self, path: Path, connection: sqlite3.Connection, thread: WorkerThread) -> None:
         self._path = path
-        self._name = f"store {str(path)!r}"
+        self._name = name_of(path)
         self._connection = connection
         self._thread = thread
         self._identity = _identity(path)
@@ -196,7 +196,7 @@ async def open_sqlite(path: str | Path, *, busy_timeout: float = BUSY_TIMEOUT) -
 
     def work() -> None:
         file = Path(path).absolute()
-        connection = _ERRORS.mapped(f"store {str(file)!r}", lambda: open_file(file, busy_timeout=busy_timeout))
+        connection = _ERRORS.mapped(name_of(file), lambda: open_file(file, busy_timeout=busy_timeout))
         opened.append(SqliteBackend(file, connection, thread))
 
     def undo() -> None:
@@ -240,12 +240,11 @@ def file_of(url: str) -> str:
     Raises:
         UsageError: there is no path, or more than a path, or `:memory:`.
     """
+    path = path_of(url, "a SQLite store has three slashes, or four for an absolute path: sqlite:///goflow.db")
     parts = split_store_url(url)
-    if parts.netloc or not url.partition(":")[2].startswith("///"):
-        refuse(url, "a SQLite store has three slashes, or four for an absolute path: sqlite:///goflow.db")
     if parts.query or parts.fragment:
         refuse(url, "a SQLite store has no options; write ? and # in a file name as %3F and %23")
-    path = unquote(parts.path).removeprefix("/")
+    path = path.removeprefix("/")
     if path in {"", ":memory:"}:
         refuse(url, "name a file, as in sqlite:///goflow.db; to keep nothing, write memory://")
     if "\0" in path or path.endswith("/"):
@@ -265,8 +264,7 @@ def _map(name: str, error: sqlite3.Error) -> StoreError:
     # Errors that the Python module raises by itself have no code; the low byte is the primary one.
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code in _PASSING:
-        kind, mend = _KINDS.get(code, (StoreUnavailable, "it is tried again"))
-        return kind(f"{name}: {error} ({_word(error)}); {mend}")
+        return passing(_KINDS.get(code, StoreUnavailable), f"{name}: {error} ({_word(error)})")
     if code == sqlite3.SQLITE_NOTADB:
         return StoreIncompatible(f"{name} is not a SQLite database; name another file")
     if code == sqlite3.SQLITE_CORRUPT:

@@ -17,6 +17,7 @@ from typing import Final
 from urllib.parse import quote
 
 from goflow_trio.errors import StoreIncompatible, StoreUnavailable, UsageError
+from goflow_trio.stores.files import name_of
 
 APPLICATION_ID: Final = 0x47_46_6C_77
 """`GFlw`: marks a SQLite file as ours (https://www.sqlite.org/pragma.html#pragma_application_id)."""
@@ -66,46 +67,44 @@ def _examine(path: Path) -> bool:
     """Look at the file without SQLite, and return whether it exists."""
     if not path.parent.is_dir():
         raise UsageError(
-            f"store {str(path)!r}: there is no directory {str(path.parent)!r}; create it, or name another path"
+            f"{name_of(path)}: there is no directory {str(path.parent)!r}; create it, or name another path"
         )
     log = path.with_name(path.name + "-wal")
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             kind = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise StoreIncompatible(f"store {str(path)!r} is {kind}; name a file in it, or another path")
+            raise StoreIncompatible(f"{name_of(path)} is {kind}; name a file in it, or another path")
         with path.open("rb") as file:
             header = file.read(_HEADER_BYTES)
     except FileNotFoundError:
         header = None
     except PermissionError as error:
-        raise UsageError(f"store {str(path)!r}: this user may not read it; change its owner or mode") from error
+        raise UsageError(f"{name_of(path)}: this user may not read it; change its owner or mode") from error
     except OSError as error:
-        raise StoreUnavailable(f"store {str(path)!r} cannot be read: {error.strerror}") from error
+        raise StoreUnavailable(f"{name_of(path)} cannot be read: {error.strerror}") from error
     if header:
         _check_header(path, header)
     elif log.exists() and log.stat().st_size:
         # SQLite would delete the log and begin an empty database.
         state = "missing" if header is None else "empty"
         raise StoreIncompatible(
-            f"store {str(path)!r} is {state}, but its log {str(log)!r} is there: bring the file back, or remove the log"
+            f"{name_of(path)} is {state}, but its log {str(log)!r} is there: bring the file back, or remove the log"
         )
     # SQLite would open a file that it may not write, and in WAL mode even begin to write; only the first submit fails.
     for needed in (path, path.parent) if header is not None else (path.parent,):
         if not os.access(needed, os.W_OK):
-            raise UsageError(f"store {str(path)!r}: this user may not write {str(needed)!r}; change its owner or mode")
+            raise UsageError(f"{name_of(path)}: this user may not write {str(needed)!r}; change its owner or mode")
     return header is not None
 
 
 def _check_header(path: Path, header: bytes) -> None:
     if len(header) < _HEADER_BYTES or not header.startswith(_MAGIC):
-        raise StoreIncompatible(
-            f"store {str(path)!r} is not a SQLite database; it was left untouched: name another file"
-        )
+        raise StoreIncompatible(f"{name_of(path)} is not a SQLite database; it was left untouched: name another file")
     application_id = int.from_bytes(header[68:72], "big")
     if application_id != APPLICATION_ID:
         raise StoreIncompatible(
-            f"store {str(path)!r} is a database of another program (application_id {application_id:#x}, "
+            f"{name_of(path)} is a database of another program (application_id {application_id:#x}, "
             f"ours is {APPLICATION_ID:#x}); it was left untouched: name another file"
         )
     _check_format(path, int.from_bytes(header[60:64], "big"))
@@ -114,7 +113,7 @@ def _check_header(path: Path, header: bytes) -> None:
 def _check_format(path: Path, version: int) -> None:
     if version > FORMAT:
         raise StoreIncompatible(
-            f"store {str(path)!r} has format {version}, and this version of goflow-trio knows {FORMAT}; "
+            f"{name_of(path)} has format {version}, and this version of goflow-trio knows {FORMAT}; "
             "it was left untouched: use the newer goflow-trio"
         )
 
@@ -144,16 +143,14 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     _check_format(path, version)
     if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'kv' AND type = 'table'").fetchone():
-        raise StoreIncompatible(
-            f"store {str(path)!r} has lost its table; restore it from a backup, or name another file"
-        )
+        raise StoreIncompatible(f"{name_of(path)} has lost its table; restore it from a backup, or name another file")
     # A tree whose root is damaged is reported now, not when its first key is asked for.
     connection.execute("SELECT key, length(value) FROM kv ORDER BY key LIMIT 1").fetchone()
     (journal,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
     if journal != "wal" or synchronous != _SYNCHRONOUS_FULL:
         raise StoreUnavailable(
-            f"store {str(path)!r}: SQLite refuses WAL with synchronous=FULL here (it has {journal}, {synchronous}); "
+            f"{name_of(path)}: SQLite refuses WAL with synchronous=FULL here (it has {journal}, {synchronous}); "
             "put the file on a local disk"
         )
     # After a burst the log keeps its size for reuse; this is how much of it stays.
