@@ -1,42 +1,62 @@
 """What subscribers cost: throughput beside a crowd that stopped reading, and how old a pushed event is on arrival.
 
-Run it: `python benchmarks/feed.py [SUBSCRIBERS]`. The subscribers are sockets of another process that ask for
-`/api/events` and then never read. Throughput is tasks in a second of this process' CPU time, so that what else the
-machine does counts little, and it is taken in turns, with the crowd and without, each time in a fresh server.
+Run it: `python benchmarks/feed.py [SUBSCRIBERS] [PAIRS]`.
+
+The cost is measured in pairs, because a machine that does other things too is faster at one moment than at the next.
+Two servers of the same kind, each a process of its own, run the same block of executions in turns, one right after the
+other; one of them has the crowd, and after half of the pairs the other one has it, so that what is special about a
+process falls out. What counts is the server's own CPU time a task; the time by the clock is told beside it. A pair
+gives a ratio; told are the median of these and their middle half. The same is measured without any crowd: as much as
+two equal servers seem to differ then, a difference says nothing.
+
+The crowd is sockets of a third process that ask for the events, every other one as a WebSocket, and never read. The
+buffers of all are full before anything is measured, and the times after which they would be cut off are raised so that
+they stay. Usually they would be gone after 20 s.
 """
 
 from __future__ import annotations
 
+import gc
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
 import trio
 
 from goflow_trio import Engine, Goflow, Job, Noop, Task
+from goflow_trio.core import limits
+from goflow_trio.web import server
 from goflow_trio.web.fanout import fanout_of
 
-ROUNDS = 3
-EXECUTIONS = 150
+EXECUTIONS = 1200
+AT_ONCE = 100
 TASKS = 20
 PUSHES = 100
+LONG = 3600.0
+NAMES = {"cpu": "CPU time", "rest": "the same without collecting", "clock": "time by the clock"}
 
 STALL = """
 import socket, sys
 port, count = map(int, sys.argv[1:])
+asked = "GET /api/events HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n"
+upgrade = "Upgrade: websocket\\r\\nConnection: Upgrade\\r\\nSec-WebSocket-Version: 13\\r\\n"
+key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\\r\\n"
+asked = asked, asked.replace("events", "ws").replace("Host", upgrade + key + "Host")
 held = []
-for _ in range(count):
+for number in range(count):
     one = socket.create_connection(("127.0.0.1", port))
-    one.sendall(b"GET /api/events HTTP/1.1\\r\\nHost: 127.0.0.1\\r\\n\\r\\n")
-    assert one.recv(12) == b"HTTP/1.1 200"
+    one.sendall(asked[number % 2].encode())
     held.append(one)
+for one in held:
+    assert one.recv(9) == b"HTTP/1.1 "
 print("stalled", flush=True)
 sys.stdin.read()
 """
@@ -50,6 +70,9 @@ def fan() -> Job:
     return job
 
 
+# The server, in a process of its own ------------------------------------------------------------------
+
+
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[Engine, int]]:
     gf = Goflow(dashboard=False)
@@ -60,84 +83,215 @@ async def serving() -> AsyncIterator[tuple[Engine, int]]:
         nursery.cancel_scope.cancel()
 
 
+class Collector:
+    """Adds up the CPU time that Python's collector of cycles takes."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._begun = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, _: dict[str, int]) -> None:
+        if phase == "start":
+            self._begun = time.process_time()
+        else:
+            self.seconds += time.process_time() - self._begun
+
+
+collector = Collector()
+
+
+async def run_block(engine: Engine) -> dict[str, float]:
+    """Run a block of executions; return the seconds that a task took: of CPU, of that without collecting, of the clock.
+
+    Collecting is Python's, of what refers to itself in circles. It looks at all objects there are, seldom; a block has
+    two to six of these looks, so they are most of what pairs differ by.
+    """
+    cpu, clock, collecting = time.process_time(), time.perf_counter(), collector.seconds
+    for _ in range(EXECUTIONS // AT_ONCE):
+        executions = [await engine.submit("fan") for _ in range(AT_ONCE)]
+        for execution in executions:
+            await execution.wait()
+    tasks = EXECUTIONS * TASKS
+    cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
+    return {"cpu": cpu / tasks, "rest": (cpu - collector.seconds + collecting) / tasks, "clock": clock / tasks}
+
+
+async def meet(engine: Engine, count: int) -> dict[str, float]:
+    """Run one execution after the other until so many have subscribed; return what was the slowest."""
+    cpu, begun = time.process_time(), trio.current_time()
+    slowest = lag = 0.0
+    async with trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def watch_loop() -> None:
+            nonlocal lag
+            while True:
+                due = trio.current_time() + 0.005
+                await trio.sleep_until(due)
+                lag = max(lag, trio.current_time() - due)
+
+        while engine.store.feed.subscribers < count:
+            before = trio.current_time()
+            await (await engine.submit("fan")).wait()
+            slowest = max(slowest, trio.current_time() - before)
+        nursery.cancel_scope.cancel()
+    return {
+        "cpu": time.process_time() - cpu,
+        "clock": trio.current_time() - begun,
+        "slowest": slowest,
+        "lag": lag,
+    }
+
+
+async def push(engine: Engine, port: int) -> dict[str, float]:
+    """Return how old events are when a reader in this process has them."""
+    found: list[float] = []
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        await stream.send_all(b"GET /api/events?types=execution.finished HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
+        text = b""
+        while b"retry: " not in text:
+            text += bytes(await stream.receive_some())
+        while len(found) < PUSHES:
+            await engine.submit("fan")
+            text = b""
+            while b"data: " not in text:
+                text += bytes(await stream.receive_some())
+            now = datetime.now(UTC)
+            body = json.loads(text.split(b"data: ")[1].split(b"\n")[0])
+            found.append((now - datetime.fromisoformat(body["at"])).total_seconds())
+    return {"median": statistics.median(found), "p99": sorted(found)[int(len(found) * 0.99)]}
+
+
+async def obey() -> None:
+    """Do what the lines of standard input say, and answer each with one."""
+    limits.SEND_SECONDS = LONG  # type: ignore[misc]  # see above
+    server._DEAD_PEER_MILLISECONDS = int(1000 * LONG)  # type: ignore[misc]  # noqa: SLF001  # by the system
+    limits.SUBSCRIBERS += 1  # type: ignore[misc]  # the one that does read
+    async with serving() as (engine, port):
+        print(port, flush=True)
+        while line := await trio.to_thread.run_sync(sys.stdin.readline):
+            order, count = line.split()
+            match order:
+                case "block":
+                    done = await run_block(engine)
+                case "state":
+                    feed = engine.store.feed
+                    done = {"subscribers": feed.subscribers, "reading": fanout_of(feed).reading}
+                case "meet":
+                    done = await meet(engine, int(count))
+                case _:
+                    done = await push(engine, port)
+            print(json.dumps(done), flush=True)
+
+
+# What orders it ---------------------------------------------------------------------------------------
+
+
 @contextmanager
-def started(port: int, count: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a process that holds so many subscribers; it writes a line when all are there."""
-    command = [sys.executable, "-c", STALL, str(port), str(count)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+def started(*command: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
         yield process
         process.kill()
 
 
-@asynccontextmanager
-async def crowd(port: int, count: int) -> AsyncIterator[None]:
-    if not count:
-        yield
-        return
-    with started(port, count) as process:
-        assert process.stdout is not None
-        assert await trio.to_thread.run_sync(process.stdout.readline) == b"stalled\n"
-        yield
+class Server:
+    """A server in another process, which may have a crowd."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._process = stack.enter_context(started(__file__, "serve"))
+        self._port = self._answer()
+        self._crowd = ExitStack()
+        stack.callback(self._crowd.close)
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        return json.loads(self._process.stdout.readline())
+
+    def _order(self, order: str, count: int = 0) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{order} {count}\n")
+        self._process.stdin.flush()
+
+    def do(self, order: str, count: int = 0) -> dict[str, float]:
+        """Have something done; return what it found."""
+        self._order(order, count)
+        return self._answer()
+
+    def meet(self, count: int) -> dict[str, float]:
+        """Give it a crowd; return what that cost."""
+        self._order("meet", count)
+        crowd = self._crowd.enter_context(started("-c", STALL, str(self._port), str(count)))
+        met = self._answer()
+        assert crowd.stdout is not None
+        assert crowd.stdout.readline() == "stalled\n"
+        return met
+
+    def part(self) -> None:
+        """Take its crowd away."""
+        self._crowd.close()
 
 
-async def run_executions(engine: Engine) -> float:
-    """Return the tasks in a second of CPU time."""
-    begun = time.process_time()
-    executions = [await engine.submit("fan") for _ in range(EXECUTIONS)]
-    for execution in executions:
-        await execution.wait()
-    return EXECUTIONS * TASKS / (time.process_time() - begun)
+def settle(servers: Sequence[Server], crowded: Server, count: int) -> None:
+    """Run blocks until the buffers of so many subscribers are full.
+
+    All servers run the same: one with more behind it has more to look after, and is a little slower for it.
+    """
+    while crowded.do("state") != {"subscribers": count, "reading": 0}:
+        for one in servers:
+            one.do("block")
+        time.sleep(0.5)
 
 
-async def until_stuck(engine: Engine) -> None:
-    """Have events written until all buffers are full."""
-    await run_executions(engine)
-    while fanout_of(engine.store.feed).reading:
-        await run_executions(engine)
-        await trio.sleep(0.5)
-
-
-async def throughput(count: int) -> float:
-    async with serving() as (engine, port), crowd(port, count):
-        await until_stuck(engine)
-        return await run_executions(engine)
-
-
-async def ages(count: int) -> list[float]:
-    """Return how old events are when a reader has them, in seconds, beside so many that do not read."""
-    found: list[float] = []
-    async with serving() as (engine, port), crowd(port, count):
-        await until_stuck(engine)
-        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-            await stream.send_all(b"GET /api/events?types=execution.finished HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
-            text = b""
-            while b"retry: " not in text:
-                text += bytes(await stream.receive_some())
-            while len(found) < PUSHES:
-                await engine.submit("fan")
-                text = b""
-                while b"data: " not in text:
-                    text += bytes(await stream.receive_some())
-                now = datetime.now(UTC)
-                body = json.loads(text.split(b"data: ")[1].split(b"\n")[0])
-                found.append((now - datetime.fromisoformat(body["at"])).total_seconds())
+def compare(crowded: Server, alone: Server, pairs: int) -> list[dict[str, float]]:
+    """Return by how much the first is dearer than the second, as ratios, for each pair of blocks."""
+    found = []
+    for number in range(pairs):
+        first, second = (crowded, alone) if number % 2 else (alone, crowded)
+        done = {first: first.do("block"), second: second.do("block")}
+        found.append({what: done[crowded][what] / done[alone][what] - 1 for what in NAMES})
     return found
 
 
-def main() -> None:
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    alone, beside = [], []
-    for _ in range(ROUNDS):
-        alone.append(trio.run(throughput, 0))
-        beside.append(trio.run(throughput, count))
-    ratio = max(beside) / max(alone)  # the least disturbed of each
-    print(f"throughput alone:                       {max(alone):8,.0f} tasks/CPU s")
-    print(f"beside {count:5,} subscribers that stall:   {max(beside):8,.0f} tasks/CPU s ({ratio - 1:+.1%})")
-    for crowded in (0, count):
-        found = sorted(trio.run(ages, crowded))
-        p99 = found[int(len(found) * 0.99)]
-        print(f"push, {crowded:5,} others: median {1000 * statistics.median(found):.1f} ms, p99 {1000 * p99:.1f} ms")
+def tell(title: str, found: list[dict[str, float]]) -> None:
+    for what, name in NAMES.items():
+        low, median, high = statistics.quantiles([one[what] for one in found], n=4, method="inclusive")
+        print(f"{title}: {name} {median:+.1%}, middle half {low:+.1%} to {high:+.1%}, {len(found)} pairs", flush=True)
+
+
+def main(count: int, pairs: int) -> None:
+    with ExitStack() as stack:
+        servers = Server(stack), Server(stack)
+        for one in servers:
+            for _ in range(5):
+                used = one.do("block")
+        print(f"a task takes {1e6 * used['cpu']:.0f} µs of CPU; {EXECUTIONS * TASKS:,} of them are a block")
+        tell("two servers alone", compare(*servers, pairs))
+        found = []
+        for crowded, alone in (servers, servers[::-1]):
+            met = crowded.meet(count)
+            settle(servers, crowded, count)
+            print(
+                f"{count:,} subscribers came in {met['clock']:.1f} s ({1e6 * met['cpu'] / count:.0f} µs of CPU each); "
+                f"slowest execution meanwhile {1e3 * met['slowest']:.0f} ms, lag of the loop {1e3 * met['lag']:.0f} ms",
+                flush=True,
+            )
+            found += compare(crowded, alone, (pairs + 1) // 2)
+            assert crowded.do("state")["subscribers"] == count  # they are all there still
+            age = crowded.do("push")
+            print(f"push beside them: median {1e3 * age['median']:.1f} ms, p99 {1e3 * age['p99']:.1f} ms", flush=True)
+            crowded.part()
+            settle(servers, crowded, 0)
+        tell(f"beside {count:,} that stall", found)
+        age = servers[0].do("push")
+        print(f"push alone: median {1e3 * age['median']:.1f} ms, p99 {1e3 * age['p99']:.1f} ms")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:] == ["serve"]:
+        trio.run(obey)
+    else:
+        given = [int(text) for text in sys.argv[1:]]
+        main(*given, *(1000, 12)[len(given) :])

@@ -38,6 +38,7 @@ from goflow_trio.web.names import NameConverter, keep_slashes, quoted
 from goflow_trio.web.pages import make_pages
 from goflow_trio.web.reading import UnsupportedBody
 from goflow_trio.web.routes import Routes, bind
+from goflow_trio.web.socket import QuartSocket
 
 logger = logging.getLogger("goflow_trio.web")
 
@@ -83,6 +84,7 @@ def create_app(engine: Callable[[], Engine], *, dashboard: bool = True) -> Quart
         dashboard: whether the pages are served.
     """
     app = QuartTrio("goflow_trio", static_folder=None)
+    app.asgi_websocket_class = QuartSocket
     app.config["MAX_CONTENT_LENGTH"] = limits.BODY_BYTES
     app.config["BODY_TIMEOUT"] = limits.BODY_SECONDS
     app.config["RESPONSE_TIMEOUT"] = None  # a stream is a response that takes as long as it is read

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection: its time limits, and an end that nothing can hold up.
 
-The protocol is Hypercorn's (h11, wsproto); the loop around it is ours, because that is where the limits are. A
-connection waits for the headers of a request for `limits.HEADER_SECONDS`, between two requests for
+The protocol is Hypercorn's (h11, and `socket` for WebSockets); the loop around it is ours, because that is where the
+limits are. A connection waits for the headers of a request for `limits.HEADER_SECONDS`, between two requests for
 `limits.IDLE_SECONDS`, and for a reader that takes nothing for `limits.SEND_SECONDS`. While a request is answered,
 reading goes on, so that a peer that leaves is noticed; the time of a body is the guard's business, who knows whether
 anyone wants it. HTTP/2 is not spoken.
@@ -16,13 +16,15 @@ import h11
 import trio
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState
 from hypercorn.utils import parse_socket_addr
 
 from goflow_trio.core import limits
+from goflow_trio.web.socket import Socket, uncompressed
 
 logger = logging.getLogger("goflow_trio.web.server")
 
@@ -34,10 +36,45 @@ _APP_SECONDS = 5.0
 
 
 class _Http1(H11Protocol):
-    """Hypercorn's HTTP/1.1 without the ways from there to HTTP/2."""
+    """Hypercorn's HTTP/1.1 without the ways from there to HTTP/2, and with our WebSockets."""
 
     async def _check_protocol(self, event: h11.Request) -> None:
         """Do not switch to HTTP/2; the guard refuses what calls itself so."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if not _wants_websocket(request):
+            await super()._create_stream(request)
+            return
+        self.stream = Socket(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        assert isinstance(self.connection, h11.Connection)
+        self.connection = H11WSConnection(self.connection)
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=uncompressed(list(request.headers)),
+                http_version=request.http_version.decode(),
+                method="GET",
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+
+
+def _wants_websocket(request: h11.Request) -> bool:
+    headers = dict(request.headers)
+    tokens = [token.strip() for token in headers.get(b"connection", b"").lower().split(b",")]
+    is_upgrade = b"upgrade" in tokens and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
+    return is_upgrade and request.method == b"GET"
 
 
 class Connection:

@@ -21,6 +21,7 @@ from goflow_trio.actors.feed import Feed
 from goflow_trio.core.messages import Event
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.web import wire
+from goflow_trio.web.socket import frame_of
 
 _CACHED_BYTES = 8 * 1024 * 1024
 _PAGE = 64
@@ -32,32 +33,30 @@ _PAUSE_MOST_SECONDS = 5.0
 _GOLDEN = 0.6180339887498949  # the fractions of its multiples lie evenly, however many there are
 
 
-class Fanout:
-    """The shared part of all streams of one feed.
+class Form:
+    """Events in the form that one kind of stream has, each made once.
 
-    Attributes:
-        reading: how many readers are waiting for more, as opposed to stuck in a write.
+    Args:
+        make: returns an event in this form, so that several of them joined are several events.
     """
 
-    def __init__(self) -> None:
-        self.reading = 0
-        self._turn = 0.0
-        self._frames = _Shared(lambda event: frame(event, wire.event(event)))
-        self._pages = _Shared(lambda events: b"".join(map(self.frame, events)))
-        self._messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
+    def __init__(self, make: Callable[[Event], bytes]) -> None:
+        self._make = make
+        self._events = _Shared(make)
+        self._pages = _Shared(lambda events: b"".join(map(self.one, events)))
 
-    def frame(self, event: Event) -> bytes:
-        """Return an event as a frame of server-sent events, its position as the id."""
-        return frame(event, wire.event(event)) if event.live_only else self._frames.get(event.seq, event)
+    def one(self, event: Event) -> bytes:
+        """Return an event."""
+        return self._make(event) if event.live_only else self._events.get(event.seq, event)
 
-    def frames(self, events: Sequence[Event]) -> bytes:
-        """Return events as frames, joined.
+    def many(self, events: Sequence[Event]) -> bytes:
+        """Return events, joined.
 
         Where all that happened is wanted, whole pages are joined once for all: in a crowd that is most of the work.
         """
         first, last = events[0].seq, events[-1].seq
         if last - first != len(events) - 1 or any(event.live_only for event in events):
-            return b"".join([self.frame(event) for event in events])
+            return b"".join([self.one(event) for event in events])
         parts = []
         place = 0
         while place < len(events):
@@ -67,9 +66,26 @@ class Fanout:
                 parts.append(self._pages.get(seq, page))
                 place += _PAGE
             else:
-                parts.append(self.frame(events[place]))
+                parts.append(self.one(events[place]))
                 place += 1
         return b"".join(parts)
+
+
+class Fanout:
+    """The shared part of all streams of one feed.
+
+    Attributes:
+        reading: how many readers are waiting for more, as opposed to stuck in a write.
+        events: events as server-sent ones, their position as the id.
+        frames: events as messages of a WebSocket, each in a frame.
+    """
+
+    def __init__(self) -> None:
+        self.reading = 0
+        self._turn = 0.0
+        self.events = Form(lambda event: sse(event, wire.event(event)))
+        self.frames = Form(lambda event: frame_of(wire.encode(wire.event(event))))
+        self._messages = _Shared(lambda record: b"event:message\ndata:" + wire.encode(wire.execution(record)) + b"\n\n")
 
     def message(self, record: ExecutionRecord) -> bytes:
         """Return an execution as a frame of Goflow's stream."""
@@ -154,11 +170,6 @@ def fanout_of(feed: Feed) -> Fanout:
     return found
 
 
-def frame(event: Event, body: Mapping[str, Any]) -> bytes:
+def sse(event: Event, body: Mapping[str, Any]) -> bytes:
     """Return an event as a frame of server-sent events."""
     return b"id: %d\nevent: %s\ndata: %s\n\n" % (event.seq, event.type.encode(), wire.encode(body))
-
-
-def text_of(framed: bytes) -> str:
-    """Return the JSON in a frame, as a WebSocket sends it."""
-    return framed[framed.index(b"data: ") + 6 : -2].decode()

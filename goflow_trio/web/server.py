@@ -27,6 +27,7 @@ from hypercorn.utils import wrap_app
 from goflow_trio.core import limits
 from goflow_trio.errors import UsageError
 from goflow_trio.web.connection import Connection
+from goflow_trio.web.socket import announced
 
 logger = logging.getLogger("goflow_trio.web.server")
 
@@ -145,7 +146,7 @@ class _Server:
     """The connections of one listening socket."""
 
     def __init__(self, app: Any, tls: ssl.SSLContext | None, admission: Admission) -> None:
-        self.app = wrap_app(app, 0, "asgi")
+        self.app = wrap_app(announced(app), 0, "asgi")
         self.config = _config()
         self.context = WorkerContext(None)
         self.state: dict[str, Any] = {}

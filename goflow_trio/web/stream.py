@@ -6,9 +6,9 @@ last write goes out as one chunk, and each payload is encoded once, whoever read
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import closing
-from typing import Annotated
+from typing import Annotated, Any
 
 import trio
 from msgspec import Meta, Struct
@@ -19,8 +19,9 @@ from goflow_trio.actors.feed import NOWHERE, Subscription
 from goflow_trio.core.messages import Event, FeedReset
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.web import wire
-from goflow_trio.web.fanout import Fanout, Pace, fanout_of, frame, text_of
+from goflow_trio.web.fanout import Fanout, Pace, fanout_of, sse
 from goflow_trio.web.routes import EVENT_STREAM, Headers, Routes
+from goflow_trio.web.socket import FRAMES, Frames, frame_of
 
 routes = Routes("events")
 
@@ -95,13 +96,26 @@ async def events_over_websocket(engine: Engine, query: SocketFilters) -> None:
             if query.positions:
                 await _tell_position(engine, subscription)
             while (batch := await _next_batch(subscription)) != []:
-                if batch is None and query.positions:
-                    await _tell_position(engine, subscription)
-                for event in batch or ():
-                    text = text_of(await _framed(engine, fanout, event, query))
-                    with pace.writing():
-                        await websocket.send(text)
+                if batch is None:
+                    if query.positions:
+                        await _tell_position(engine, subscription)
+                    continue
+                messages = await _messages_of(engine, fanout, batch, query)
+                with pace.writing():
+                    for message in messages:
+                        await websocket.send(message)
             nursery.cancel_scope.cancel()
+
+
+async def _messages_of(
+    engine: Engine, fanout: Fanout, batch: list[Event], query: Filters
+) -> Sequence[str] | Sequence[Frames]:
+    """Return events as what is sent: all their frames at once, unless another server than ours is in between."""
+    if FRAMES not in websocket.scope.get("extensions", {}):
+        return [wire.encode(await _body(engine, event, query)).decode() for event in batch]
+    if any(isinstance(event, FeedReset) for event in batch):
+        return [Frames(frame_of(wire.encode(await _body(engine, event, query)))) for event in batch]
+    return [Frames(fanout.frames.many(batch))]
 
 
 async def _tell_position(engine: Engine, subscription: Subscription) -> None:
@@ -153,9 +167,9 @@ async def _event_chunks(engine: Engine, query: Filters, pace: Pace, subscription
             if batch is None:
                 chunk = _comment(subscription)
             elif any(isinstance(event, FeedReset) for event in batch):
-                chunk = b"".join([await _framed(engine, fanout, event, query) for event in batch])
+                chunk = b"".join([sse(event, await _body(engine, event, query)) for event in batch])
             else:
-                chunk = fanout.frames(batch)
+                chunk = fanout.events.many(batch)
             with pace.writing():
                 yield chunk
 
@@ -169,15 +183,15 @@ def _comment(subscription: Subscription, further: bytes = b"") -> bytes:
     return b":\n" + (b"id: %d\n" % position if position >= 0 else b"") + further + b"\n"
 
 
-async def _framed(engine: Engine, fanout: Fanout, event: Event, query: Filters) -> bytes:
+async def _body(engine: Engine, event: Event, query: Filters) -> Mapping[str, Any]:
     if not isinstance(event, FeedReset):
-        return fanout.frame(event)
+        return wire.event(event)
     if query.execution:
         record = await engine.find(query.execution)
         snapshot = [] if record is None else [record]
     else:
         snapshot = await engine.newest(query.job or None, limit=_SNAPSHOT)
-    return frame(event, wire.reset(event, snapshot))
+    return wire.reset(event, snapshot)
 
 
 async def _goflow_chunks(

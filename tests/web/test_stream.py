@@ -128,17 +128,18 @@ async def test_who_is_stuck_does_not_slow_down_others(autojump_clock):
         assert trio.current_time() - begun < 0.1
 
 
-def test_events_are_joined_as_they_are_one_by_one():
-    fanout = Fanout()
+@pytest.mark.parametrize("kind", ["events", "frames"])
+def test_events_are_joined_as_they_are_one_by_one(kind):
+    form = getattr(Fanout(), kind)
     events = [TaskStarted(NOW, "j", "x", 1, f"t{number}", 1) for number in range(300)]
     for seq, event in enumerate(events, start=1):
         event.seq = seq
     live = TaskOutput(NOW, "j", "x", 0, "t", 1, text="hi")
     live.seq = 300
-    alone = [fanout.frame(event) for event in events]
+    alone = [form.one(event) for event in events]
     for first in (0, 1, 62, 63, 64, 127):
         for last in (128, 129, 192, 300):
-            assert fanout.frames(events[first:last]) == b"".join(alone[first:last])
-    assert fanout.frames(events[::2]) == b"".join(alone[::2])
-    assert fanout.frames([*events, live]) == b"".join([*alone, fanout.frame(live)])
-    assert fanout.frames([events[-1], live]) == alone[-1] + fanout.frame(live)
+            assert form.many(events[first:last]) == b"".join(alone[first:last])
+    assert form.many(events[::2]) == b"".join(alone[::2])
+    assert form.many([*events, live]) == b"".join([*alone, form.one(live)])
+    assert form.many([events[-1], live]) == alone[-1] + form.one(live)
