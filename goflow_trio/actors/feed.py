@@ -156,6 +156,10 @@ class Feed:
         self._open.add(subscription)
         return subscription
 
+    def watch(self, types: Collection[str]) -> Subscription:
+        """Return a subscription of the program's own: it begins with the next event, and is not counted nor refused."""
+        return Subscription(self, _filter(None, None, types), None)
+
 
 class Subscription:
     """A reader's position in the feed. Iterate over it, or take what is there with `receive_batch`."""

@@ -162,7 +162,7 @@ class History:
         """
         async with self._lock:
             if self._subscription is None:
-                self._subscription = self.engine.store.feed.open(types=("execution.*", "task.*"))
+                self._subscription = self.engine.store.feed.watch(("execution.*", "task.*"))
             await self._load([job] if job is not None else list(self.engine.jobs))
             while (events := self._subscription.receive_nowait()) != []:
                 if events is None or any(isinstance(event, FeedReset) for event in events):
