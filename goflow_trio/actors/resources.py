@@ -20,7 +20,8 @@ from goflow_trio.core.messages import Event, TaskCancelled, TaskFailed, TaskSkip
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.errors import OperatorError
 from goflow_trio.jobs.context import TaskContext
-from goflow_trio.jobs.job import Job, Resource
+from goflow_trio.jobs.job import Job
+from goflow_trio.jobs.resource import Resource
 from goflow_trio.operators.base import prepare
 
 logger = logging.getLogger("goflow_trio.resources")

@@ -8,17 +8,24 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import partial
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast, overload
-
-import attrs
-from attrs import frozen
+from typing import Any, Literal, overload
 
 from goflow_trio.errors import CycleError, DefinitionError, ScheduleError, UnknownTask
+from goflow_trio.jobs.checks import (
+    check_aware,
+    check_choice,
+    check_count,
+    check_hooks,
+    check_names,
+    check_seconds,
+    check_token,
+)
 from goflow_trio.jobs.graph import find_cycle, topological_order
 from goflow_trio.jobs.names import check_name
-from goflow_trio.jobs.params import check_params, params_schema, read_class, view_params
+from goflow_trio.jobs.params import check_params, params_schema, read_params, view_params
+from goflow_trio.jobs.resource import Resource, check_factory
 from goflow_trio.jobs.retention import Retention, as_retention
-from goflow_trio.jobs.task import Task, check_seconds
+from goflow_trio.jobs.task import Task
 from goflow_trio.jobs.watch import FileWatch
 from goflow_trio.schedules import Schedule
 from goflow_trio.schedules.assemble import Exclusion, Given, assemble, schedule_texts
@@ -31,29 +38,7 @@ _OVERLAPS = ("allow", "skip", "queue", "cancel")
 _MISFIRES = ("latest", "skip", "all")
 _DSTS = ("once", "reference")
 
-_TOKEN_CHARS = 16
-
-_Choice = TypeVar("_Choice", bound=str)
 TaskLike = Task | str
-
-
-@frozen
-class Resource:
-    """Something that tasks of one execution share while it is open. Made by `Job.resource`.
-
-    Args:
-        name: what tasks find it under, in `context.resources`.
-        factory: makes the async context manager.
-        users: names of the tasks that use it; None if all do.
-    """
-
-    name: str
-    factory: Callable[..., Any]
-    users: frozenset[str] | None
-
-    def is_used_by(self, task: str) -> bool:
-        """Whether a task uses it."""
-        return self.users is None or task in self.users
 
 
 class Job:
@@ -138,29 +123,29 @@ class Job:
         self.active = active
         self.timezone = timezone
         self.params_type = params if isinstance(params, type) else None
-        self.params: Mapping[str, Any] = _params(where, params)
+        self.params: Mapping[str, Any] = read_params(where, params)
         self.timeout = check_seconds(f"{where} timeout", timeout)
-        self.max_active_executions = _count(f"{where} max_active_executions", max_active_executions)
-        self.max_active_tasks = _count(f"{where} max_active_tasks", max_active_tasks)
-        self.max_active_tasks_total = _count(f"{where} max_active_tasks_total", max_active_tasks_total)
-        self.overlap = _choice(f"{where} overlap", overlap, _OVERLAPS)
-        self.misfire = _choice(f"{where} misfire", misfire, _MISFIRES)
+        self.max_active_executions = check_count(f"{where} max_active_executions", max_active_executions)
+        self.max_active_tasks = check_count(f"{where} max_active_tasks", max_active_tasks)
+        self.max_active_tasks_total = check_count(f"{where} max_active_tasks_total", max_active_tasks_total)
+        self.overlap = check_choice(f"{where} overlap", overlap, _OVERLAPS)
+        self.misfire = check_choice(f"{where} misfire", misfire, _MISFIRES)
         self.catchup_window = check_seconds(f"{where} catchup_window", catchup_window)
         try:
             self.retention = as_retention(retention)
         except DefinitionError as error:
             raise DefinitionError(f"{where} {error}") from None
-        self.dst = _choice(f"{where} dst", dst, _DSTS)
-        self.jitter = _count(f"{where} jitter", jitter or None) or 0
-        self.start = _aware(f"{where} start", start)
-        self.end = _aware(f"{where} end", end)
+        self.dst = check_choice(f"{where} dst", dst, _DSTS)
+        self.jitter = check_count(f"{where} jitter", jitter or None) or 0
+        self.start = check_aware(f"{where} start", start)
+        self.end = check_aware(f"{where} end", end)
         if isinstance(tags, str):
             raise DefinitionError(f"{where} tags must be a list of names, got {tags!r}")
         self.tags = tuple(check_name(tag, f"{where} tag") for tag in tags)
         self.description = description
         self.owner = owner
-        self.on_failure = _hooks(f"{where} on_failure", on_failure)
-        self.on_success = _hooks(f"{where} on_success", on_success)
+        self.on_failure = check_hooks(f"{where} on_failure", on_failure)
+        self.on_success = check_hooks(f"{where} on_success", on_success)
         try:
             self.schedule: Schedule | None = assemble(
                 schedule,
@@ -174,9 +159,9 @@ class Job:
             )
         except ScheduleError as error:
             raise ScheduleError(f"{where} {error}") from None
-        self.after = _names(f"{where} after", after)
-        self.after_done = _names(f"{where} after_done", after_done)
-        self.webhook = _token(f"{where} webhook", webhook)
+        self.after = check_names(f"{where} after", after)
+        self.after_done = check_names(f"{where} after_done", after_done)
+        self.webhook = check_token(f"{where} webhook", webhook)
         self.watch = watch
         known = self.params_schema().get("properties", {})
         if watch is not None and known and "path" not in known:
@@ -305,7 +290,7 @@ class Job:
         except DefinitionError as error:
             raise DefinitionError(f"job {self.name!r}: {error}") from None
         task.over = resolved[0].name if isinstance(over, TaskLike) else over
-        task.max_active = _count(f"{where} max_active", max_active)
+        task.max_active = check_count(f"{where} max_active", max_active)
         self.add(task)
         for before in resolved:
             before.set_downstream(task)
@@ -363,10 +348,7 @@ class Job:
         check_name(name, f"job {self.name!r}: resource")
         if name in self._resources:
             raise DefinitionError(f"{where} is declared already; its name is unique in a job")
-        if inspect.isasyncgenfunction(factory):
-            raise DefinitionError(f"{where}: decorate its factory with contextlib.asynccontextmanager")
-        if inspect.iscoroutinefunction(factory) or not callable(cast("object", factory)):
-            raise DefinitionError(f"{where}: its factory must be a function that returns an async context manager")
+        check_factory(where, factory)
         named = None
         if users is not None:
             tasks = [users] if isinstance(users, TaskLike) else list(users)
@@ -482,59 +464,3 @@ def _call_factory(factory: object) -> Job:
     if not isinstance(job, Job):
         raise DefinitionError(f"job factory {name} returned {job!r}; it must return a Job")
     return job
-
-
-def _params(where: str, params: object) -> Mapping[str, Any]:
-    if params is None:
-        return MappingProxyType({})
-    if isinstance(params, type) and attrs.has(params):
-        return read_class(where, params)
-    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
-        raise DefinitionError(
-            f"{where} params must be a mapping from names to defaults, or an attrs class, got {params!r}"
-        )
-    return MappingProxyType(dict(params))
-
-
-def _count(what: str, value: object) -> int | None:
-    if value is None:
-        return None
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise DefinitionError(f"{what} must be a whole number of 1 or more, or None, got {value!r}")
-    return value
-
-
-def _choice(what: str, value: _Choice, choices: tuple[str, ...]) -> _Choice:
-    if value not in choices:
-        raise DefinitionError(f"{what} must be one of {', '.join(choices)}, got {value!r}")
-    return value
-
-
-def _names(what: str, given: str | Iterable[str]) -> tuple[str, ...]:
-    names = [given] if isinstance(given, str) else list(given)
-    return tuple(check_name(name, f"{what}: job") for name in names)
-
-
-def _token(what: str, given: Any) -> Any:
-    if given is None or callable(getattr(given, "reveal", None)):
-        return given
-    if not isinstance(given, str) or len(given) < _TOKEN_CHARS:
-        raise DefinitionError(
-            f"{what} must be a Secret, or a text of {_TOKEN_CHARS} characters or more that nobody guesses; "
-            "make one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
-        )
-    return given
-
-
-def _aware(what: str, value: object) -> datetime | None:
-    if value is None or (isinstance(value, datetime) and value.tzinfo is not None):
-        return value
-    raise DefinitionError(f"{what} must be a datetime with a time zone, got {value!r}")
-
-
-def _hooks(what: str, value: Any) -> tuple[Any, ...]:
-    hooks = tuple(value) if isinstance(value, list | tuple) else (value,)
-    for hook in hooks:
-        if not (callable(hook) or callable(getattr(hook, "run", None))):
-            raise DefinitionError(f"{what} takes operators or callables, got {hook!r}")
-    return hooks

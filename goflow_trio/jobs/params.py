@@ -58,6 +58,23 @@ class TypedParams(Mapping[str, Any]):
         return repr(self._instance)
 
 
+def read_params(where: str, params: object) -> Mapping[str, Any]:
+    """Return the defaults of a job's parameters, given as a mapping or as a class.
+
+    Raises:
+        DefinitionError: it is neither; `where` opens the message.
+    """
+    if params is None:
+        return MappingProxyType({})
+    if isinstance(params, type) and attrs.has(params):
+        return read_class(where, params)
+    if not isinstance(params, Mapping) or not all(isinstance(key, str) for key in params):
+        raise DefinitionError(
+            f"{where} params must be a mapping from names to defaults, or an attrs class, got {params!r}"
+        )
+    return MappingProxyType(dict(params))
+
+
 def read_class(where: str, kind: type) -> Mapping[str, Any]:
     """Return the defaults of a class for parameters, as plain data, by name.
 

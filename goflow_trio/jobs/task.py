@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeVar
 
 from attrs import frozen
 
 from goflow_trio.errors import DefinitionError
+from goflow_trio.jobs.checks import check_seconds
 from goflow_trio.jobs.names import check_name
 from goflow_trio.jobs.retry import ConstantDelay, RetryDelay
 from goflow_trio.jobs.trigger_rules import RuleFunction, TriggerRule, rule_function
@@ -214,16 +214,3 @@ def _whole(task: str, what: str, value: object, least: int | None = None) -> int
     if least is not None and value < least:
         raise DefinitionError(f"task {task!r}: {what} must be {least} or more, got {value}")
     return value
-
-
-def check_seconds(what: str, value: object) -> float | None:
-    """Return `value` if it is None or a finite number of seconds above 0.
-
-    Raises:
-        DefinitionError: it is not; `what` opens the message.
-    """
-    if value is None:
-        return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value <= sys.float_info.max:
-        raise DefinitionError(f"{what} must be a number of seconds above 0, got {value!r}")
-    return float(value)

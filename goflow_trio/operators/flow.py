@@ -14,8 +14,9 @@ from attrs import field, frozen
 
 from goflow_trio.core import limits
 from goflow_trio.errors import DefinitionError
+from goflow_trio.jobs.checks import check_seconds
 from goflow_trio.jobs.context import TaskContext
-from goflow_trio.jobs.task import Task, Wait, check_seconds
+from goflow_trio.jobs.task import Task, Wait
 from goflow_trio.operators.base import call_operator, prepare
 
 _threads: trio.lowlevel.RunVar[trio.CapacityLimiter] = trio.lowlevel.RunVar("goflow_trio.conditions")
