@@ -26,15 +26,16 @@ class DefinitionError(GoflowError, ValueError):
 
 
 class CycleError(DefinitionError):
-    """The tasks of a job wait for each other.
+    """The tasks of a job wait for each other, or jobs follow each other.
 
     Args:
         job: the job's name.
-        path: the task names along the cycle; the first is repeated at the end.
+        path: the names of the tasks, or jobs, along the cycle; the first is repeated at the end.
+        fault: what is wrong, in words.
     """
 
-    def __init__(self, job: str, path: list[str]) -> None:
-        super().__init__(f"job {job!r}: its tasks form a cycle: {' -> '.join(path)}; remove one of these edges")
+    def __init__(self, job: str, path: list[str], fault: str = "its tasks form a cycle") -> None:
+        super().__init__(f"job {job!r}: {fault}: {' -> '.join(path)}; remove one of these edges")
         self.job = job
         self.path = path
 

@@ -107,4 +107,4 @@ def check_triggers(jobs: Mapping[str, Job]) -> None:
             graph[name].append(job.name)
     if topological_order(graph) is None:
         path = find_cycle(graph) or []
-        raise CycleError(path[0] if path else "", path)
+        raise CycleError(path[0] if path else "", path, "it would run after itself")

@@ -94,6 +94,8 @@ def test_ctrl_c_cancels_and_exits_with_130(folder):
         (["serve", "--examples", "--host", "nowhere.invalid"], 2, "cannot listen"),
         (["check", "broken.py"], 2, "broken.py:2: ZeroDivisionError"),
         (["check", "cycle.py"], 1, "a -> b -> a"),
+        (["check", "stuck.py"], 1, "task 'square': "),
+        (["check", "loop.py"], 1, "job 'j': it would run after itself: j -> k -> j; remove one of these edges"),
         (["next", "jobs.py", "--from", "soon"], 2, "2026-03-28T00:00:00Z"),
         (["next", "jobs.py", "--tz", "Mars"], 2, "'Mars' is unknown"),
         (["jobs", "--url", "http://127.0.0.1:1"], 1, "no server answers"),
@@ -104,6 +106,12 @@ def test_a_mistake_is_one_line_and_an_exit_code(folder, args, code, says):
     (folder / "cycle.py").write_text(
         "from goflow_trio import Job, Noop, Task\n"
         "j = Job('j')\na = j.add(Task('a', Noop()))\nb = j.add(Task('b', Noop()))\na >> b >> a\n"
+    )
+    (folder / "stuck.py").write_text(
+        "from goflow_trio import Job\nj = Job('j')\n@j.task(executor='process')\nasync def square(): pass\n"
+    )
+    (folder / "loop.py").write_text(
+        "from goflow_trio import Job\nj = Job('j', after=['k'])\nk = Job('k', after=['j'])\n"
     )
     done = goflow(folder, *args)
     assert (done.returncode, "Traceback" in done.stderr) == (code, False), done.stderr
