@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
@@ -56,7 +57,7 @@ class assert_no_leaks:  # noqa: N801  # it is used as a function is
 
 
 def _everything() -> Counter[str]:
-    return _threads() + _children() + _descriptors()
+    return _threads() + _children() + _descriptors() - _tracker()
 
 
 def _threads() -> Counter[str]:
@@ -69,10 +70,25 @@ def _children() -> Counter[str]:
     found: Counter[str] = Counter()
     for path in Path("/proc/self/task").glob("*/children"):
         for pid in _read(path).split():
-            stat = _read(Path("/proc", pid, "stat")).rpartition(")")
-            if stat[2].split()[:1] not in ([], ["Z"]):
-                found[f"process {pid} ({stat[0].partition('(')[2]})"] += 1
+            if name := _process(pid):
+                found[name] += 1
     return found
+
+
+def _process(pid: str) -> str:
+    """Return how a process is called here; nothing if it does not live."""
+    stat = _read(Path("/proc", pid, "stat")).rpartition(")")
+    return "" if stat[2].split()[:1] in ([], ["Z"]) else f"process {pid} ({stat[0].partition('(')[2]})"
+
+
+def _tracker() -> Counter[str]:
+    """Return what Python starts once and keeps to its own end, as soon as something uses `multiprocessing`."""
+    module = sys.modules.get("multiprocessing.resource_tracker")
+    tracker = getattr(module, "_resource_tracker", None)
+    pid, descriptor = getattr(tracker, "_pid", None), getattr(tracker, "_fd", None)
+    if pid is None or descriptor is None:
+        return Counter()
+    return Counter(name for name in (_process(str(pid)), _descriptor(Path(f"/proc/self/fd/{descriptor}"))) if name)
 
 
 def _commands() -> Counter[str]:
@@ -82,13 +98,15 @@ def _commands() -> Counter[str]:
 
 
 def _descriptors() -> Counter[str]:
-    found: Counter[str] = Counter()
-    for path in Path("/proc/self/fd").glob("*"):
-        try:
-            found[f"open {path.readlink()}".partition(":[")[0]] += 1
-        except OSError:  # the one that lists the folder
-            continue
-    return found
+    return Counter(name for path in Path("/proc/self/fd").glob("*") if (name := _descriptor(path)))
+
+
+def _descriptor(path: Path) -> str:
+    """Return how a file descriptor is called here; nothing if it is closed, as the one that lists the folder is."""
+    try:
+        return f"open {path.readlink()}".partition(":[")[0]
+    except OSError:
+        return ""
 
 
 def _read(path: Path) -> str:
