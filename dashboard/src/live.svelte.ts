@@ -4,10 +4,12 @@
  * A page loads a snapshot and then follows the feed after its `seq`. Lost connections are taken up again with a growing
  * delay; the page reloads its snapshot unless it asks for every event (`exact`), and goes on after the last one it saw.
  * Read with `fetch`, not `EventSource`: that hides heartbeats and statuses, and with them a dead line and a refusal.
+ * A tab that gave its stream up for others (see `tabs`), or has none because a proxy holds it back, asks again and again.
  */
 
 import { address, ApiError, query, type FeedEvent, type Stamp } from './api';
 import { parseFrames, type Frames } from './frames';
+import { closed, opened } from './tabs';
 
 export type Connection = 'connecting' | 'live' | 'polling' | 'reconnecting' | 'offline';
 
@@ -60,6 +62,7 @@ class Live {
   #abort: AbortController | null = null;
   #topic: Topic | null = null;
   #wake: (() => void) | null = null;
+  #gaveWay = false;
 
   /** The server's clock, as far as it is known here. */
   now(): number {
@@ -92,6 +95,7 @@ class Live {
     this.#abort?.abort();
     const abort = (this.#abort = new AbortController());
     this.#topic = topic;
+    this.#gaveWay = false;
     void this.#run(topic, abort.signal);
     return () => {
       abort.abort();
@@ -115,7 +119,10 @@ class Live {
     let delay = RETRY_MS;
     let first = true;
     while (!signal.aborted) {
+      const polls = this.#gaveWay;
       try {
+        if (polls) await this.#pollUntilUsed(topic, signal);
+        if (signal.aborted) return;
         if (!first && !topic.exact) after = await topic.reload();
         for await (const { events, position } of this.#read(topic, after, signal)) {
           delay = RETRY_MS;
@@ -140,6 +147,7 @@ class Live {
       }
       if (signal.aborted) return;
       first = false;
+      if (this.#gaveWay && !polls) continue;
       this.lostAt ??= this.now();
       this.openedAt = null;
       const hidden = document.hidden;
@@ -163,6 +171,10 @@ class Live {
     };
     document.addEventListener('visibilitychange', onVisibility);
     try {
+      opened(() => {
+        this.#gaveWay = true;
+        stop();
+      });
       const url = address('events') + query({ ...topic.filter, after });
       const answer = await fetch(url, { signal: abort.signal, headers: { Accept: 'text/event-stream' } });
       if (answer.status === 401) {
@@ -191,7 +203,7 @@ class Live {
         if (frames.events.length) await nextFrame(frames.events.length > CROWD ? 250 : 0);
       }
     } catch (error) {
-      if (abort.signal.aborted && !signal.aborted && this.connection === 'connecting') await this.#poll(topic, signal);
+      if (abort.signal.aborted && !signal.aborted && !this.#gaveWay && this.connection === 'connecting') await this.#poll(topic, signal);
       else throw error;
     } finally {
       clearTimeout(watchdog);
@@ -199,6 +211,7 @@ class Live {
       document.removeEventListener('visibilitychange', onVisibility);
       signal.removeEventListener('abort', stop);
       abort.abort();
+      closed();
     }
   }
 
@@ -208,15 +221,26 @@ class Live {
     this.openedAt = this.now();
   }
 
-  /** Something between here and the server holds the stream back: ask for the state instead. */
+  /** Ask for the state instead of being told: other tabs have the streams, or something on the way holds ours back. */
   async #poll(topic: Topic, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await topic.reload();
+      if (!topic.exact) await topic.reload();
       this.connection = 'polling';
       this.lostAt = null;
       this.heardAt = this.now();
-      await this.#pause(POLL_MS, signal);
+      await this.#pause(document.hidden ? null : POLL_MS, signal);
     }
+  }
+
+  /** Poll until somebody turns to this tab. */
+  async #pollUntilUsed(topic: Topic, signal: AbortSignal): Promise<void> {
+    const used = new AbortController();
+    const use = () => !document.hidden && used.abort();
+    const options = { signal: AbortSignal.any([signal, used.signal]) };
+    for (const what of ['focus', 'pointerdown', 'keydown']) window.addEventListener(what, use, options);
+    document.addEventListener('visibilitychange', use, options);
+    await this.#poll(topic, options.signal);
+    this.#gaveWay = false;
   }
 
   #pause(ms: number | null, signal: AbortSignal): Promise<void> {
