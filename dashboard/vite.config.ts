@@ -35,7 +35,11 @@ function withoutHydration(): Plugin {
     transform: {
       filter: { id: /\.svelte$|client\/dom\/hydration\.js$/ },
       handler(code, id) {
-        if (id.endsWith('.svelte')) return { code: code.replace(/^\s*\$\.(reset|next)\(\w*\);$/gm, ''), map: null };
+        if (id.endsWith('.svelte')) {
+          const calls = code.replace(/^\s*\$\.(reset|next)\(\w*\);$/gm, '');
+          // The end of a template closes what is open in it, as the HTML standard says.
+          return { code: calls.replace(/(\$\.from_html\(`[^`]*?)(?:<\/[\w-]+>)+`/g, '$1`'), map: null };
+        }
         const constant = code
           .replace('export let hydrating = false;', 'export const hydrating = false;')
           .replace('hydrating = value;', '');
