@@ -147,6 +147,7 @@ export interface Grid extends Stamp {
   definition: JobDefinition | null;
   tasks: TaskLine[];
   dag: Graph;
+  groups: Graph;
   runs: (RunRow & { cells: string })[];
   missed: { first: string; last: string; count: number; cause: string; reason: string }[];
 }
@@ -209,12 +210,15 @@ export interface Context extends Stamp {
   execution: Execution;
   registered: boolean;
   dag: Graph;
+  groups: Graph;
   definitions: Record<string, TaskDefinition>;
   defaults: Record<string, unknown>;
   timezone: string;
   previous: string | null;
   next: string | null;
   median: number | null;
+  /** Seconds that a run may take. */
+  timeout: number | null;
   failure: Failure | null;
   alike: string[];
   compared: number;
@@ -243,7 +247,7 @@ export interface System extends Stamp {
   problem: string | null;
   causes: Cause[];
   draining: string | null;
-  limits: { name: string; capacity: number; used: number; waiting: number; held_by: string[] }[];
+  limits: { name: string; capacity: number; used: number; waiting: number; heldBy: string[] }[];
   /** Seconds. */
   lag: { median: number; p99: number; minutes: number[] } | null;
   pid: number;

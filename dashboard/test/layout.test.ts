@@ -81,6 +81,20 @@ describe('fold', () => {
     expect(fold(fan, new Set([id!])).graph).toEqual(fan);
   });
 
+  it('makes one node of a group, one of those within it, and none that would be a loop', () => {
+    const graph = { a: ['b', 'c'], b: ['d'], c: ['d', 'x'], d: ['e'], x: ['e'], e: [] };
+    const groups = { out: ['b', 'c'], 'out/in': ['d', 'x'], alone: ['a'] };
+    const whole = fold(graph, new Set(), groups);
+    expect(whole.graph).toEqual({ a: ['\0out'], '\0out': ['e'], e: [] });
+    expect([...whole.names.values()]).toEqual(['out ×4']);
+    const open = fold(graph, new Set(['\0out']), groups);
+    expect(open.graph).toEqual({ a: ['b', 'c'], b: ['\0out/in'], c: ['\0out/in'], '\0out/in': ['e'], e: [] });
+    expect(fold(graph, new Set(['\0out', '\0out/in']), groups).graph).toEqual(graph);
+    expect(fold(graph, new Set(), { loop: ['a', 'e'] }).graph).toEqual(graph);
+    const two = fold({ a: ['d'], b: [], c: ['b'], d: [] }, new Set(), { one: ['a', 'b'], two: ['c', 'd'] });
+    expect(two.groups.size, 'two that would be before each other').toBe(1);
+  });
+
   it('leaves eight alone', () => {
     const few = { a: ['b', 'c'], b: [], c: [] };
     expect(fold(few, new Set()).graph).toEqual(few);

@@ -80,6 +80,7 @@ class WantedRuns(Struct):
     trigger: Annotated[str, Meta(description="only those begun so: `manual`, `schedule`, …")] = ""
     since: Annotated[str, Meta(description="only those submitted at this instant or later")] = ""
     until: Annotated[str, Meta(description="only those submitted before this instant")] = ""
+    ids: Annotated[str, Meta(max_length=4000, description="only these, with commas between")] = ""
     search: Annotated[str, Meta(description="only those with this text in id, job, parameters or error")] = ""
     limit: Annotated[int, Meta(ge=1, le=500, description="at most so many")] = 50
     cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
@@ -95,7 +96,11 @@ async def list_runs(engine: Engine, query: WantedRuns) -> RunList:
     seq = stamp(engine, history_of(engine))
     counts: Counter[State] = Counter()
     found: list[tuple[ExecutionRecord, Run]] = []
-    records, complete = await _newest(engine, query.job or None, query.cursor or None, wanted.since, wanted.until)
+    if query.ids:
+        known = [await engine.find(one) for one in sorted(set(query.ids.split(",")), reverse=True)]
+        records, complete = [record for record in known if record is not None], True
+    else:
+        records, complete = await _newest(engine, query.job or None, query.cursor or None, wanted.since, wanted.until)
     last = records[-1].id if records else ""
     for record in records:
         if wanted.fits(record, engine):
@@ -282,6 +287,7 @@ class Grid(Stamp, kw_only=True):
     definition: JobFacts | None
     tasks: list[TaskLine]
     dag: dict[str, list[str]]
+    groups: dict[str, list[str]]
     runs: list[GridRun]
     missed: list[Missed]
 
@@ -307,6 +313,7 @@ async def job_grid(engine: Engine, job: str, query: HowManyRuns) -> Grid:
         definition=None if definition is None else _facts(engine, definition),
         tasks=[_task_line(definition, name, records) for name in names],
         dag=dag,
+        groups={} if definition is None else definition.groups,
         runs=runs,
         missed=[
             Missed(wire.instant(event.first), wire.instant(event.last), event.count, event.cause, event.reason)
@@ -417,19 +424,21 @@ async def job_calendar(engine: Engine, job: str, query: CalendarRange) -> Calend
 class RunContext(Stamp, kw_only=True):
     """A run, and what makes sense of it.
 
-    `median` is how long the job's good runs take, in seconds. `alike` are those of the `compared` runs before it that
-    failed in the same way: the same task, and an error that differs in numbers only.
+    `median` is how long the job's good runs take, in seconds, `timeout` how long one may. `alike` are those of the
+    `compared` runs before it that failed in the same way: the same task, and an error that differs in numbers only.
     """
 
     execution: ExecutionDetails
     registered: bool
     dag: dict[str, list[str]]
+    groups: dict[str, list[str]]
     definitions: dict[str, TaskDefinition]
     defaults: dict[str, Any]
     timezone: str
     previous: str | None
     next: str | None
     median: float | int | None
+    timeout: float | None
     failure: RootFailure | None
     alike: list[str]
     compared: int
@@ -453,12 +462,14 @@ async def execution_context(engine: Engine, execution: str) -> RunContext:
         execution=wire.execution_details(record),
         registered=job is not None,
         dag=_dag(record, job),
+        groups={} if job is None else job.groups,
         definitions={} if job is None else {t.name: task_definition(t) for t in job if t.name in record.tasks},
         defaults={} if job is None else wire.plain(dict(job.params)),
         timezone="UTC" if job is None else job.timezone,
         previous=before[-1].id if before else None,
         next=next((run.id for run in runs if run.id > record.id), None),
         median=short(statistics.median(took)) if took else None,
+        timeout=None if job is None else job.timeout,
         failure=root_failure(own),
         alike=[run.id for run in before[-_COMPARED:] if _are_alike(run, own)],
         compared=len(before[-_COMPARED:]),

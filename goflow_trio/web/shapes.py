@@ -366,10 +366,10 @@ class Wait(Struct, rename="camel"):
     until: Maybe
 
 
-class Limit(Struct):
+class Limit(Struct, rename="camel"):
     """One limit of what runs at once: its slots, how many are taken, and how many tasks or executions wait for some.
 
-    `held_by` are the first who hold some: a task as `execution/task`, an execution by its id.
+    `heldBy` are the first who hold some: a task as `execution/task`, an execution by its id.
     """
 
     name: str

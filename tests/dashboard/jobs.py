@@ -103,6 +103,20 @@ def wordy():
     return job
 
 
+def grouped():
+    """Tasks in a group, and a limit of time and of tasks at once."""
+
+    async def wait(context: TaskContext):
+        await trio.sleep(30)
+
+    job = Job("grouped", timeout=60, max_active_tasks=1)
+    start = job.add(Task("start", Noop()))
+    with job.group("load"):
+        loads = [job.add(Task(f"load_{name}", wait)) for name in ("users", "orders")]
+    start >> loads
+    return job
+
+
 def shell():
     job = Job("shell")
     job.add(Task("echo", Command("sh", ["-c", "echo to stdout; echo to stderr >&2"])))
@@ -110,4 +124,4 @@ def shell():
 
 
 def make_jobs():
-    return [make() for make in (nightly, broken, hostile, long, flaky, wide, wordy, shell)]
+    return [make() for make in (nightly, broken, hostile, long, flaky, wide, wordy, grouped, shell)]

@@ -186,3 +186,35 @@ def test_missed_instants_are_seen_where_they_were_and_marks_tell_how_runs_began(
     page.wait_for_selector(".said:has-text('manual · before it 3 missed: <b>busy</b>')")
     assert grid.locator("rect.missed").count() == 1
     assert grid.locator("path.mark").get_attribute("d")
+
+
+def test_a_group_is_one_node_until_it_is_opened_and_a_run_shows_its_deadline_and_what_it_waits_for(server, visit):
+    run = server.submit("grouped")
+    page = visit(server).open(f"/ui/executions/{run}", "text=may take 1m 00s")
+    page.wait_for_selector("text=which is its limit, by")
+    page.wait_for_selector(".track .deadline", state="detached")
+    page.get_by_role("button", name="Graph", exact=True).click()
+    graph = page.locator("[role=application][aria-label^='Graph']")
+    graph.locator(".node", has_text="load ×2").wait_for()
+    graph.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".sr:has-text('load ×2: 1 running · 1 waiting; after start')", state="attached")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".node:has-text('load_users')")
+    page.click("text=Fold again")
+    page.wait_for_selector(".node:has-text('load ×2')")
+
+
+def test_a_count_of_the_same_errors_leads_to_exactly_those(server, visit):
+    first = [server.run("broken").id for _ in range(2)]
+    server.run("flaky")
+    last = server.run("broken").id
+    page = visit(server).open(f"/ui/executions/{last}", "text=2 of the 2 runs before")
+    page.click("text=2 of the 2 runs before")
+    page.wait_for_selector("text=these 2")
+    assert page.locator("tbody tr").count() == 2
+    for one in first:
+        assert page.locator("tbody", has_text=one[-8:]).count() == 1
+    page.click("text=these 2")
+    page.wait_for_selector("tbody tr >> nth=3")

@@ -185,7 +185,7 @@ async def test_cancel_answers_when_nothing_is_left():
             "capacity": 1000,
             "used": 1,
             "waiting": 0,
-            "held_by": [f"{execution}/hang"],
+            "heldBy": [f"{execution}/hang"],
         }
         assert (await client.get("/api/executions/nope/waiting")).status_code == 404
         gone = await client.post(f"/api/executions/{execution}/cancel", json={"task": "nope"})

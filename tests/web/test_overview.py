@@ -125,6 +125,8 @@ async def test_runs_are_found_by_what_they_are_and_by_their_error():
             ("tag=etl", [good]),
             ("trigger=schedule", []),
             ("search=ZERO", [bad]),
+            (f"ids={good},{bad},no", [bad, good]),
+            (f"ids={good},{bad}&state=failed", [bad]),
             (f"search={good[-8:]}", [good]),
             ("since=2000-01-01T00:00:00Z", [bad, good]),
             ("until=2000-01-01T00:00:00Z", []),
