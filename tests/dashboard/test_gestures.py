@@ -212,7 +212,8 @@ def test_a_count_of_the_same_errors_leads_to_exactly_those(server, visit):
     last = server.run("broken").id
     page = visit(server).open(f"/ui/executions/{last}", "text=2 of the 2 runs before")
     page.click("text=2 of the 2 runs before")
-    page.wait_for_selector("text=these 2")
+    page.wait_for_selector("h1:has-text('Runs')")
+    page.wait_for_selector("tbody tr >> nth=1")
     assert page.locator("tbody tr").count() == 2
     for one in first:
         assert page.locator("tbody", has_text=one[-8:]).count() == 1
