@@ -16,7 +16,7 @@ import trio
 from attrs import frozen
 
 from goflow_trio.actors.mapping import map_items
-from goflow_trio.actors.outputs import AttemptOutput
+from goflow_trio.actors.printing import AttemptOutput
 from goflow_trio.codec import storable
 from goflow_trio.core import limits
 from goflow_trio.core.messages import (

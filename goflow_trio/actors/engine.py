@@ -20,6 +20,7 @@ from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.gate import Limit
 from goflow_trio.actors.health import Health, worst_first
 from goflow_trio.actors.history import Selection
+from goflow_trio.actors.output_reading import Part
 from goflow_trio.actors.resuming import retry
 from goflow_trio.actors.schedules import Schedules
 from goflow_trio.actors.statistics import JobStatistics, job_statistics
@@ -182,8 +183,7 @@ class Engine:
             UsageError: there was no such attempt, or a number is negative.
         """
         record = await self._executions.known(execution_id)
-        outputs = self._executions.world.outputs
-        return await outputs.read(record, task, attempt=attempt, offset=offset, limit=limit, tail=tail)
+        return await self._executions.world.outputs.read(record, task, attempt, Part(offset, limit, tail))
 
     def slots(self) -> list[Limit]:
         """Return the limits of what runs at once: the engine's, the pools', the jobs'; and how each stands."""

@@ -287,7 +287,7 @@ class Executions:
                 raise EngineClosed("the engine shut down before the execution was durable; submit it again")
             raise StoreUnavailable("the store did not take it; nothing was begun, try again later")
 
-    async def drain(self, grace: float) -> None:
+    async def close(self, grace: float) -> None:
         """Take no more work and start no more tasks; give what runs `grace` seconds to end."""
         self.closing = True
         for execution in self:

@@ -111,7 +111,7 @@ async def open_engine(
                 except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below: a nursery would wrap it
                     failure = error
                 with trio.CancelScope(shield=True):
-                    await executions.drain(grace)
+                    await executions.close(grace)
                 opened.feed.close()
                 nursery.cancel_scope.cancel()
     except BaseExceptionGroup as group:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime
 
@@ -23,13 +23,14 @@ import trio
 from goflow_trio import codec
 from goflow_trio.actors import keys
 from goflow_trio.actors.environment import Environment
+from goflow_trio.actors.output_reading import Part, attempt_of, kept_blocks, read_kept, read_open
+from goflow_trio.actors.printing import AttemptOutput, Key
 from goflow_trio.actors.store import Store
 from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, TaskOutput, TaskProgress
-from goflow_trio.core.output import STREAMS, Block, KeptOutput, OutputPiece, OutputSlice, line_at, locate, milliseconds
+from goflow_trio.core.output import Block, KeptOutput, OutputSlice, joined, milliseconds, whole_characters
 from goflow_trio.core.record import ExecutionRecord
-from goflow_trio.errors import CodecError, StoreError, StoreUnavailable, UnknownTask, UsageError
-from goflow_trio.operators.secrets import StreamMask, any_revealed
+from goflow_trio.errors import StoreError, StoreUnavailable
 
 logger = logging.getLogger("goflow_trio.outputs")
 
@@ -39,9 +40,6 @@ PACE = 0.1
 KEEP = 0.5
 """Seconds that output gathers before it is put into the store."""
 
-KEEP_TAIL = 5.0
-"""The same for what comes after the first part: it may be dropped again before it is ever read."""
-
 CLOSING = 5.0
 """Seconds that writing what is left may take when the engine closes."""
 
@@ -49,99 +47,6 @@ _BATCH_BYTES = 256 * 1024
 _BATCH_BLOCKS = 256
 _EVENT_PIECES = 16
 _RETRY_SECONDS = 1.0
-_STREAM = {name: place for place, name in enumerate(STREAMS)}
-
-Key = tuple[str, str, int]
-"""Execution, task and attempt."""
-
-
-class AttemptOutput:
-    """Takes what one attempt prints, from any thread. What comes after `close` is nobody's, and dropped."""
-
-    __slots__ = (
-        "_masks",
-        "_outputs",
-        "_tail_at",
-        "announced",
-        "closed",
-        "job",
-        "kept",
-        "key",
-        "lock",
-        "noted",
-        "progress",
-    )
-
-    def __init__(self, outputs: Outputs, job: str, key: Key) -> None:
-        self._outputs = outputs
-        self.job = job
-        self.key = key
-        self.kept: KeptOutput | None = None  # most attempts print nothing
-        self.lock = threading.Lock()
-        self.closed = False
-        self.noted = False
-        self.announced = 0
-        self.progress: tuple[float, float | None] | None = None  # the last that was told, and not announced yet
-        self._tail_at = 0.0
-        self._masks: dict[int, StreamMask] = {}  # by stream, once there is a secret
-
-    def write(self, data: bytes | str, stream: str = "stdout") -> None:
-        """Take the next bytes.
-
-        Args:
-            data: bytes, or text that is kept as UTF-8.
-            stream: one of `STREAMS`.
-        """
-        if isinstance(data, str):
-            data = data.encode("utf-8", "backslashreplace")
-        place = _STREAM[stream]
-        at = self._outputs.moment()
-        with self.lock:
-            if self.closed or not data:
-                return
-            if any_revealed():
-                data = self._masks.setdefault(place, StreamMask()).feed(data)
-            self._keep(data, place, at)
-        self._outputs.note(self)
-
-    def log(self, text: str) -> None:
-        """Take lines of text."""
-        text = str(text)
-        self.write(text if text.endswith("\n") else text + "\n", "log")
-
-    def report_progress(self, done: float, total: float | None) -> None:
-        """Take how far the work is; of many reports, the last is told."""
-        if not self.closed:
-            self.progress = (done, total)
-            self._outputs.note(self)
-
-    def _keep(self, data: bytes, place: int, at: int) -> None:
-        if data:
-            if self.kept is None:
-                self.kept = KeptOutput()
-            self.kept.write(data, place, at)
-
-    def close(self) -> None:
-        """Say that the attempt is over. What it printed is announced before its end is."""
-        with self.lock:
-            for place, mask in self._masks.items():
-                self._keep(mask.rest(), place, self._outputs.moment())
-            self._masks = {}
-            self.closed = True
-        self._outputs.closed(self)
-
-    def due(self, now: float) -> Iterator[Block]:
-        """Give the blocks to be put into the store now; the lock is held."""
-        if self.kept is None:
-            return
-        yield from (block for block in self.kept.head if block.dirty)
-        if self.closed or now - self._tail_at >= KEEP_TAIL:
-            self._tail_at = now
-            yield from (block for block in self.kept.tail if block.dirty)
-
-    def is_kept(self) -> bool:
-        """Whether the store has all of it; the lock is held."""
-        return self.kept is None or not (self.kept.dropped or any(block.dirty for block in self.kept.blocks))
 
 
 class Outputs:
@@ -184,7 +89,7 @@ class Outputs:
     async def take_up(self, output: AttemptOutput) -> None:
         """Go on after what an attempt printed before a restart: one that only waits is the same attempt still."""
         try:
-            blocks = list(_decoded(await self._store.backend.scan(keys.output(*output.key))))
+            blocks = await kept_blocks(self._store.backend, output.key)
         except StoreError:
             logger.warning("task %s: what it printed before cannot be read, and is written over", output.key[1])
             return
@@ -270,8 +175,8 @@ class Outputs:
             blocks = kept.touched(begin, kept.total)
             pieces = [piece for block in blocks for piece in block.pieces(begin, kept.total)][-_EVENT_PIECES:]
             for piece in pieces:
-                data = _bytes(blocks, piece.offset, piece.offset + piece.size)
-                whole = len(data) if output.closed or piece is not pieces[-1] else _whole_characters(data)
+                data = joined(blocks, piece.offset, piece.offset + piece.size)
+                whole = len(data) if output.closed or piece is not pieces[-1] else whole_characters(data)
                 output.announced = piece.offset + whole
                 if whole:
                     text = data[:whole].decode("utf-8", "replace")
@@ -380,106 +285,10 @@ class Outputs:
 
     # Reading ----------------------------------------------------------------------------------------
 
-    async def read(
-        self,
-        record: ExecutionRecord,
-        task: str,
-        *,
-        attempt: int | None = None,
-        offset: int = 0,
-        limit: int | None = None,
-        tail: int | None = None,
-    ) -> OutputSlice:
+    async def read(self, record: ExecutionRecord, task: str, attempt: int | None, part: Part) -> OutputSlice:
         """Return a part of what an attempt printed, see `Engine.output`."""
-        number = _attempt(record, task, attempt)
-        key = (record.id, task, number)
-        output = self._open.get(key)
+        number = attempt_of(record, task, attempt)
+        output = self._open.get((record.id, task, number))
         if output is not None:
-            return await self._read_open(output, offset, limit, tail)
-        kept = KeptOutput()
-        if number:
-            rows = await self._store.backend.scan(keys.output(*key))
-            kept = KeptOutput(_decoded(rows))
-        begin, end = locate(kept.ranges(), kept.total, offset, limit, tail)
-        is_over = record.tasks[task].state.is_final or number < record.tasks[task].attempt or _ended(record, task)
-        cut = _cut(kept.touched(begin, end), begin, end)
-        return OutputSlice(number, begin, kept.total, kept.ranges(), is_over, *cut, line_at(kept.blocks, begin))
-
-    async def _read_open(self, output: AttemptOutput, offset: int, limit: int | None, tail: int | None) -> OutputSlice:
-        """Read what is in memory, and fetch the blocks that the store has taken over already."""
-        with output.lock:
-            kept = output.kept or KeptOutput()
-            finished, total, ranges = output.closed, kept.total, kept.ranges()
-            begin, end = locate(ranges, total, offset, limit, tail)
-            blocks = [
-                Block(b.number, b.start, list(b.marks), b.data and bytes(b.data), b.size, b.lines)
-                for b in kept.touched(begin, end)
-            ]
-            before = 1 + sum(block.lines for block in kept.blocks if block.end <= begin)
-        missing = {keys.output_block(*output.key, block.number): block for block in blocks if block.data is None}
-        found = await self._store.backend.get_many(list(missing)) if missing else {}
-        for name, block in missing.items():
-            if name in found:
-                block.data = codec.decode_block(found[name], name)[2][: block.size]
-        gone = [block.end for block in blocks if block.data is None]  # dropped meanwhile: begin after it
-        if gone:
-            begin = min(max(gone), end)
-            blocks = [block for block in blocks if block.start >= begin]  # the lines of what is gone do not count
-        else:
-            await trio.lowlevel.checkpoint()
-        line = before - 1 + line_at(blocks, begin)
-        return OutputSlice(output.key[2], begin, total, ranges, finished, *_cut(blocks, begin, end), line)
-
-
-def _attempt(record: ExecutionRecord, task: str, attempt: int | None) -> int:
-    """Return the number of the attempt that is asked for, the last by default."""
-    if task not in record.tasks:
-        raise UnknownTask(f"execution {record.id} of job {record.job!r} has no task {task!r}")
-    last = record.tasks[task].attempt
-    if attempt is None:
-        return last
-    if not 1 <= attempt <= last:
-        has = f"its attempts are 1 to {last}" if last else "it has not run yet"
-        raise UsageError(f"task {task!r} has no attempt {attempt}; {has}")
-    return attempt
-
-
-def _ended(record: ExecutionRecord, task: str) -> bool:
-    attempts = record.tasks[task].attempts
-    return bool(attempts) and attempts[-1].finished is not None
-
-
-def _decoded(rows: Iterable[tuple[str, bytes]]) -> Iterator[Block]:
-    """Give the blocks that the store has; one that is damaged is missing, as if it had been dropped."""
-    for key, value in rows:
-        try:
-            start, marks, data = codec.decode_block(value, key)
-        except CodecError as error:
-            logger.warning("a part of a task's output is lost: %s", error)
-            continue
-        lines = data.count(b"\n")
-        yield Block(int(key.rpartition("/")[2]), start, marks, data, len(data), lines, stored=True, sealed=True)
-
-
-def _bytes(blocks: list[Block], begin: int, end: int) -> bytes:
-    """Join the bytes between two offsets."""
-    return b"".join(
-        block.data[max(0, begin - block.start) : max(0, end - block.start)] for block in blocks if block.data
-    )
-
-
-def _cut(blocks: list[Block], begin: int, end: int) -> tuple[bytes, tuple[OutputPiece, ...]]:
-    """Cut the bytes between two offsets out of blocks, and their pieces."""
-    return _bytes(blocks, begin, end), tuple(piece for block in blocks for piece in block.pieces(begin, end))
-
-
-def _whole_characters(data: bytes) -> int:
-    """Return how many bytes to take so that no UTF-8 character is cut at the end."""
-    for back in range(1, min(4, len(data) + 1)):
-        byte = data[-back]
-        if byte >= 0xC0:  # the first of a character of 2 to 4 bytes  # noqa: PLR2004
-            needs = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
-            return len(data) - back if back < needs else len(data)
-        if byte < 0x80:  # noqa: PLR2004
-            break
-    return len(data)
+            return await read_open(self._store.backend, output, part)
+        return await read_kept(self._store.backend, record, task, number, part)

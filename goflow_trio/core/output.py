@@ -285,6 +285,25 @@ def locate(
     return begin, end if limit is None else min(end, begin + limit)
 
 
+def joined(blocks: Iterable[Block], begin: int, end: int) -> bytes:
+    """Return the bytes between two offsets, as far as the blocks have them."""
+    return b"".join(
+        block.data[max(0, begin - block.start) : max(0, end - block.start)] for block in blocks if block.data
+    )
+
+
+def whole_characters(data: bytes) -> int:
+    """Return how many bytes to take so that no UTF-8 character is cut at the end."""
+    for back in range(1, min(4, len(data) + 1)):
+        byte = data[-back]
+        if byte >= 0xC0:  # the first of a character of 2 to 4 bytes  # noqa: PLR2004
+            needs = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4  # noqa: PLR2004
+            return len(data) - back if back < needs else len(data)
+        if byte < 0x80:  # noqa: PLR2004
+            break
+    return len(data)
+
+
 def milliseconds(moment: datetime) -> int:
     """Return an instant as whole milliseconds since 1970."""
     return (moment - _EPOCH) // timedelta(milliseconds=1)
