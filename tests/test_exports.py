@@ -33,6 +33,7 @@ def test_public_names_are_sorted_and_complete():
         "Noop",
         "Post",
         "Process",
+        "ProcessLimits",
         "Request",
         "RunJob",
         "Secret",

@@ -24,6 +24,7 @@ from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators import processes
 from goflow_trio.operators.output import Kept
 from goflow_trio.operators.secrets import Secret, revealed
+from goflow_trio.operators.ulimit import ProcessLimits
 
 RESULT_HEAD = 64 * 1024
 """Bytes of the beginning of the standard output that the result keeps."""
@@ -85,6 +86,13 @@ def _environment(values: Mapping[Any, Any] | None) -> Mapping[str, str | Secret]
 def _directory(value: str | os.PathLike[str] | None) -> str | None:
     """Take the working directory."""
     return None if value is None else _text(value, "cwd")
+
+
+def _limits(value: object) -> ProcessLimits | None:
+    """Take the limits."""
+    if value is not None and not isinstance(value, ProcessLimits):
+        raise DefinitionError(f"Command: limits must be ProcessLimits(memory=…, cpu_seconds=…), got {value!r}")
+    return value
 
 
 def _input(value: str | bytes | None) -> bytes | None:
@@ -149,6 +157,7 @@ class Command:
         cwd: working directory, the server's by default.
         stdin: text (sent as UTF-8) or bytes for its standard input.
         shell: `cmd` is a shell line.
+        limits: what each of its processes may use of the machine.
 
     Raises:
         DefinitionError: an argument could not be passed to a process.
@@ -160,11 +169,13 @@ class Command:
     cwd: str | None = field(default=None, converter=_directory)
     stdin: bytes | None = field(default=None, converter=_input, repr=False)
     shell: bool = False
+    limits: ProcessLimits | None = field(default=None, converter=_limits)
 
     @property
     def argv(self) -> tuple[str | Secret, ...]:
         """Program and arguments as the kernel gets them, but for secrets."""
-        return ("/bin/sh", "-c", self.cmd, "sh", *self.args) if self.shell else (self.cmd, *self.args)
+        program = ("/bin/sh", "-c", self.cmd, "sh", *self.args) if self.shell else (self.cmd, *self.args)
+        return program if self.limits is None else ("/bin/sh", "-c", self.limits.shell_line, "sh", *program)
 
     async def run(self, context: TaskContext) -> str:
         """Run the program to its end.

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from goflow_trio.errors import CommandFailed, DefinitionError
 from goflow_trio.jobs.context import TaskContext
-from goflow_trio.operators import Command, processes
+from goflow_trio.operators import Command, ProcessLimits, processes
 from goflow_trio.operators.command import RESULT_HEAD, RESULT_TAIL
 
 CONTEXT = TaskContext("job", "0123", "task", attempt=3)
@@ -406,7 +407,7 @@ def test_a_wrong_definition_is_refused_when_it_is_made(make, words):
 
 def test_a_repr_tells_no_secrets():
     text = repr(Command("x", ["a"], env={"TOKEN": "hush"}, stdin="hush"))
-    assert text == "Command(cmd='x', args=('a',), cwd=None, shell=False)"
+    assert text == "Command(cmd='x', args=('a',), cwd=None, shell=False, limits=None)"
     assert hash(Command("x")) == hash(Command("x"))
 
 
@@ -415,3 +416,36 @@ async def test_a_command_is_told_its_item(item, text):
     context = TaskContext("job", "id", "each[3]", item=item, index=3)
     output = await Command("echo $GOFLOW_INDEX $GOFLOW_ITEM", shell=True).run(context)
     assert output == f"3 {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("limits", "line", "says"),
+    [
+        ({"memory": 64 << 20}, "python3 -c 'bytearray(1 << 30)'", "exit code 1; .*MemoryError"),
+        ({"cpu_seconds": 1}, "while :; do :; done", "signal SIGXCPU"),
+        ({"file_size": 1000}, "exec dd if=/dev/zero of=file bs=4096 count=1", "signal SIGXFSZ|File too large"),
+        ({"open_files": 5}, "exec 3</dev/null 4</dev/null 5</dev/null", "exit code"),
+    ],
+    ids=["memory", "cpu", "file", "descriptors"],
+)
+async def test_a_program_that_takes_too_much_is_ended_by_its_limit(limits, line, says, tmp_path):
+    error = await failure(sh(line, cwd=tmp_path, limits=ProcessLimits(**limits)))
+    assert re.search(says, str(error), re.DOTALL), error
+
+
+@linux
+async def test_all_limits_hold_for_what_a_program_starts_and_its_arguments_arrive():
+    limits = ProcessLimits(memory=1 << 40, cpu_seconds=77, file_size=1025, open_files=44, processes=3333)
+    told = await run(sh('cat /proc/self/limits; echo "$1"', "a 'b' $c", limits=limits))
+    found = {line[:20].strip(): line[26:].split()[0] for line in told.splitlines() if line.startswith("Max ")}
+    assert told.splitlines()[-1] == "a 'b' $c"
+    assert (found["Max address space"], found["Max cpu time"]) == (str(1 << 40), "77")
+    assert (found["Max file size"], found["Max open files"], found["Max processes"]) == ("1536", "44", "3333")
+
+
+@pytest.mark.parametrize("wrong", [{"memory": 0}, {"cpu_seconds": 1.5}, {"processes": True}, {"open_files": "9"}])
+def test_a_limit_that_is_none_is_refused(wrong):
+    with pytest.raises(DefinitionError, match=f"ProcessLimits: {next(iter(wrong))} must be a whole number"):
+        ProcessLimits(**wrong)
+    with pytest.raises(DefinitionError, match="limits must be ProcessLimits"):
+        Command("true", limits=wrong)
