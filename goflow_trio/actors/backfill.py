@@ -44,6 +44,7 @@ class Range:
         since: the first moment that counts.
         until: the first moment that does not any more.
         limit: how many executions run at once.
+        by: who asked for it.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Range:
     since: datetime
     until: datetime
     limit: int
+    by: str = ""
 
 
 @define
@@ -90,6 +92,7 @@ class Backfill:
         self._over = trio.Event()
         self._running: dict[str, Execution] = {}
         self._scope = trio.CancelScope()
+        self._cancelled_by = ""
 
     @property
     def id(self) -> str:
@@ -101,18 +104,20 @@ class Backfill:
         await self._over.wait()
         return self.progress
 
-    async def cancel(self, *, executions: bool = False) -> Progress:
+    async def cancel(self, *, executions: bool = False, by: str = "") -> Progress:
         """Submit nothing more; what runs goes on.
 
         Args:
             executions: cancel what runs of it, too.
+            by: who asks; kept.
         """
         if not self._over.is_set():
             self.progress.state = "cancelled"
+            self._cancelled_by = by
             self._scope.cancel()
             if executions:
                 for execution in list(self._running.values()):
-                    await execution.cancel("its backfill was cancelled")
+                    await execution.cancel("its backfill was cancelled", by=by)
             await self._over.wait()
         return self.progress
 
@@ -123,7 +128,9 @@ class Backfill:
             if self.progress.state == "running":
                 self.progress.state = "done"
             now = self._executions.now()
-            event = BackfillFinished(now, self.range.job, backfill=self.range.id, reason=self.progress.state)
+            event = BackfillFinished(
+                now, self.range.job, backfill=self.range.id, reason=self.progress.state, by=self._cancelled_by
+            )
             await self._executions.store.append((event,))
         except EngineClosed:  # the next engine goes on with it
             return
@@ -180,7 +187,12 @@ class Backfill:
         while True:
             try:
                 return await submit(
-                    self._executions, self.range.job, idempotency_key=key, scheduled_for=instant, trigger="backfill"
+                    self._executions,
+                    self.range.job,
+                    idempotency_key=key,
+                    scheduled_for=instant,
+                    trigger="backfill",
+                    by=self.range.by,
                 )
             except (StoreUnavailable, Overloaded) as error:
                 logger.warning("backfill of job %s waits: %s", self.range.job, error)
@@ -206,10 +218,10 @@ class Backfills:
         """Return the backfills of a job, or of all; see `Engine.backfills`."""
         return [backfill for backfill in self._known.values() if job in {None, backfill.range.job}]
 
-    async def begin(self, job: str, since: datetime, until: datetime, limit: int | None) -> Backfill:
+    async def begin(self, job: str, since: datetime, until: datetime, limit: int | None, by: str) -> Backfill:
         """Begin one, durably; see `Engine.backfill`."""
         definition = self._executions.registry.job(job)
-        span = Range(self._executions.new_id(), job, in_utc(since), in_utc(until), 1 if limit is None else limit)
+        span = Range(self._executions.new_id(), job, in_utc(since), in_utc(until), 1 if limit is None else limit, by)
         instants = plan_backfill(span, definition, self._schedules.latest(job))
         self._executions.check_open()
         await self._executions.store.append((_started(span, len(instants), self._executions.now()),))
@@ -220,7 +232,7 @@ class Backfills:
         for name, job in self._executions.registry.jobs.items():
             for event in list(self._executions.store.ledger.schedule(name).backfills.values()):
                 if event.since is not None and event.until is not None and job.schedule is not None:
-                    span = Range(event.backfill, name, event.since, event.until, event.limit)
+                    span = Range(event.backfill, name, event.since, event.until, event.limit, event.by)
                     self._start(span, plan_backfill(span, job, event.at))
 
     def _start(self, span: Range, instants: list[datetime]) -> Backfill:
@@ -259,5 +271,12 @@ def plan_backfill(span: Range, job: Job, latest: datetime) -> list[datetime]:
 def _started(span: Range, count: int, now: datetime) -> BackfillStarted:
     """Return the event that makes a backfill durable."""
     return BackfillStarted(
-        now, span.job, backfill=span.id, since=span.since, until=span.until, limit=span.limit, count=count
+        now,
+        span.job,
+        backfill=span.id,
+        since=span.since,
+        until=span.until,
+        limit=span.limit,
+        count=count,
+        by=span.by,
     )

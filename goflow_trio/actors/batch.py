@@ -23,12 +23,14 @@ class Submission:
         params: override the job's defaults.
         idempotency_key: submits of one job with equal keys are one execution.
         at: when it is to start; at once without.
+        by: who submits it; kept in the record.
     """
 
     job: str
     params: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
     at: datetime | None = None
+    by: str = ""
 
 
 async def submit_all(submit: Callable[[Submission], Awaitable[T]], submissions: Sequence[Submission]) -> list[T]:

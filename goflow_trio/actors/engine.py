@@ -241,6 +241,7 @@ class Engine:
         *,
         idempotency_key: str | None = None,
         at: datetime | None = None,
+        by: str = "",
     ) -> Execution:
         """Run a job. Returns once the execution is durable: a crash after that does not lose it.
 
@@ -250,6 +251,7 @@ class Engine:
             idempotency_key: submits of one job with equal keys are one execution, whenever they come.
             at: the instant at which it is to start (aware), kept across restarts; until then it can be cancelled and
                 counts towards no limit of its job. One in the past is now.
+            by: who submits it; kept in the record.
 
         Raises:
             UnknownJob: no such job.
@@ -259,7 +261,7 @@ class Engine:
                 to be; an idempotency key makes trying again safe.
             EngineClosed: the engine is shutting down.
         """
-        return await submit_at(self._executions, Submission(job, params, idempotency_key, at))
+        return await submit_at(self._executions, Submission(job, params, idempotency_key, at, by))
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[Execution]:
         """Run many jobs at the price of few commits. Returns once all executions are durable.
@@ -279,7 +281,7 @@ class Engine:
         return await submit_many(self._executions, submissions)
 
     async def cancel(
-        self, execution_id: str, reason: str = "", *, force: bool = False, task: str | None = None
+        self, execution_id: str, reason: str = "", *, force: bool = False, task: str | None = None, by: str = ""
     ) -> CancelReceipt:
         """End an execution by id, see `Execution.cancel`; one that is over already gives a receipt of nothing.
 
@@ -287,7 +289,7 @@ class Engine:
             UnknownExecution: there is none of this id.
             UnknownTask: it has no task of this name.
         """
-        return await self._executions.cancel(execution_id, reason, force=force, task=task)
+        return await self._executions.cancel(execution_id, reason, force=force, task=task, by=by)
 
     async def retry(
         self,
@@ -424,7 +426,9 @@ class Engine:
         """
         return self._schedules.upcoming(job, n)
 
-    async def backfill(self, job: str, since: datetime, until: datetime, *, limit: int | None = None) -> Backfill:
+    async def backfill(
+        self, job: str, since: datetime, until: datetime, *, limit: int | None = None, by: str = ""
+    ) -> Backfill:
         """Run a job for the instants of its schedule from `since` to before `until`, each at most once.
 
         Instants that have an execution are left out, as are those that are still to come. Returns once it is durable;
@@ -435,12 +439,13 @@ class Engine:
             since: the first moment (aware).
             until: the first moment that does not count any more (aware).
             limit: how many executions run at once; None is one after the other, in order.
+            by: who asks; kept, and in the record of each execution.
 
         Raises:
             UnknownJob: no such job.
             UsageError: it has no schedule, the range is wrong or has more than `limits.BACKFILL_INSTANTS`.
         """
-        return await self._backfills.begin(job, since, until, limit)
+        return await self._backfills.begin(job, since, until, limit, by)
 
     def backfills(self, job: str | None = None) -> list[Backfill]:
         """Return the backfills of a job, or of all, that go on or ended lately; the newest last."""

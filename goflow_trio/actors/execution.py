@@ -73,27 +73,31 @@ class Execution:
             raise EngineClosed(f"the engine ended before execution {self.id}; it is resumed when the store is opened")
         return self.record
 
-    async def cancel(self, reason: str = "", *, force: bool = False, task: str | None = None) -> CancelReceipt:
+    async def cancel(
+        self, reason: str = "", *, force: bool = False, task: str | None = None, by: str = ""
+    ) -> CancelReceipt:
         """End it: running tasks are cancelled, clean-up tasks (`allDone`) run; returns when nothing is left.
 
         Args:
             reason: kept in the record.
             force: end clean-up tasks too.
             task: end this task only, or keep it from starting. What comes after it follows its trigger rule.
+            by: who asks; kept with the reason.
 
         Raises:
             UnknownTask: it has no such task.
             EngineClosed: the engine ended before that.
         """
         begun = trio.current_time()
+        reason = _told(reason, by)
         before, toll = _cancelled(self.record), evolve(self._supervisor.toll)
         if task is None:
-            self._supervisor.send(CancelRequested(reason or "cancelled", force))
+            self._supervisor.send(CancelRequested(reason, force))
             record = await self.wait()
         else:
             if task not in self.record.tasks:
                 raise UnknownTask(f"execution {self.id} of job {self.job!r} has no task {task!r}")
-            self._supervisor.send(TaskCancelRequested(task, reason or "cancelled"))
+            self._supervisor.send(TaskCancelRequested(task, reason))
             await self._supervisor.until_over(task)
             record = self.record
             if not record.tasks[task].state.is_final:
@@ -109,6 +113,12 @@ class Execution:
 
     def __repr__(self) -> str:
         return f"<Execution {self.id} of {self.job!r}>"
+
+
+def _told(reason: str, by: str) -> str:
+    """Return why and by whom, in one line."""
+    who = f"cancelled by {by}" if by else "cancelled"
+    return f"{reason} ({who})" if reason and by else reason or who
 
 
 def _cancelled(record: ExecutionRecord) -> int:

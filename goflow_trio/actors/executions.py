@@ -298,11 +298,11 @@ class Executions:
 
     # What people want of one -------------------------------------------------------------------------
 
-    async def cancel(self, execution_id: str, reason: str, *, force: bool, task: str | None) -> CancelReceipt:
+    async def cancel(self, execution_id: str, reason: str, *, force: bool, task: str | None, by: str) -> CancelReceipt:
         """End an execution, see `Engine.cancel`."""
         execution = self.running(execution_id)
         if execution is not None:
-            return await execution.cancel(reason, force=force, task=task)
+            return await execution.cancel(reason, force=force, task=task, by=by)
         await self.known(execution_id, task)
         return CancelReceipt()
 

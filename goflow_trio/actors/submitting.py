@@ -33,6 +33,7 @@ async def submit(
     trigger: str = "manual",
     execution_id: str | None = None,
     parent: Parent | None = None,
+    by: str = "",
 ) -> Execution:
     """Run a job. Returns once the execution is durable; see `Engine.submit` for what it raises.
 
@@ -45,6 +46,7 @@ async def submit(
         trigger: why it is run, as its record tells.
         execution_id: its id, where that follows from something else; by default a new one.
         parent: the attempt whose child it is.
+        by: who submits it.
     """
     job = executions.registry.job(name)
     merged = _merged_params(job, params)
@@ -63,7 +65,7 @@ async def submit(
     execution = executions.running(execution_id)  # another submit with the same key was quicker
     if execution is None:
         execution = _launch(
-            executions, execution_id, job, merged, scheduled_for=scheduled_for, trigger=trigger, parent=parent
+            executions, execution_id, job, merged, scheduled_for=scheduled_for, trigger=trigger, parent=parent, by=by
         )
     await executions.until_durable(execution)
     return execution
@@ -79,6 +81,7 @@ async def submit_at(executions: Executions, submission: Submission) -> Execution
         idempotency_key=submission.idempotency_key,
         scheduled_for=instant,
         trigger=trigger,
+        by=submission.by,
     )
 
 
@@ -99,6 +102,7 @@ def _launch(
     scheduled_for: datetime | None,
     trigger: str,
     parent: Parent | None,
+    by: str,
 ) -> Execution:
     account = executions.gate.account(execution_id, job)
     machine = ExecutionMachine(executions.registry.plans[job.name], execution_id, account.ask)
@@ -109,6 +113,7 @@ def _launch(
         trigger=trigger,
         parent="" if parent is None else parent.execution,
         parent_task="" if parent is None else parent.task,
+        by=by,
     )
     begins_at = scheduled_for if trigger == "at" else None
     return executions.supervise(machine, job, params, step, account, begins_at=begins_at)

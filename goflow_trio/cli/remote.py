@@ -18,7 +18,7 @@ from goflow_trio.core.states import State
 from goflow_trio.errors import UsageError
 
 if TYPE_CHECKING:
-    from goflow_trio.client import Client, Execution, ExecutionDetails, Job, Log
+    from goflow_trio.client import Backfill, Client, Execution, ExecutionDetails, Job, Log
 
 CANCELLED = 130
 
@@ -88,7 +88,7 @@ def executions(job: str | None, state: str | None, limit: int, server: tuple[str
         print_json({"executions": found})
         return
     rows = [
-        [one.id, one.job, styled(one.state), clock(one.submitted), took(one.started, one.finished), one.reason]
+        [one.id, one.job, styled(one.state), clock(one.submitted), took(one.started, one.finished), one.by, one.reason]
         for one in found
     ]
     print_table(rows, "no executions")
@@ -109,6 +109,7 @@ def show(execution: str, server: tuple[str, str | None], as_json: bool) -> None:
 @params_option
 @click.option("--wait", is_flag=True, help="Wait for its end, and exit as it ended.")
 @click.option("--idempotency-key", help="Submits with equal keys are one execution.")
+@click.option("--at", metavar="ISO", help="When it is to start, UTC by default; at once without.")
 @server_options
 @json_option
 def submit(
@@ -116,6 +117,7 @@ def submit(
     params: tuple[str, ...],
     wait: bool,
     idempotency_key: str | None,
+    at: str | None,
     server: tuple[str, str | None],
     as_json: bool,
 ) -> None:
@@ -124,7 +126,8 @@ def submit(
     With --wait it exits with 0 if that was successful, 1 if it failed, 130 if it was cancelled.
     """
     given = read_params(params)
-    submitted = ask(server, lambda client: client.submit(job, given, idempotency_key=idempotency_key))
+    instant = None if at is None else _read_instant("--at", at)
+    submitted = ask(server, lambda client: client.submit(job, given, idempotency_key=idempotency_key, at=instant))
     if wait:
         _wait(server, submitted.id, as_json=as_json)
     elif as_json:
@@ -155,11 +158,16 @@ def toggle(job: str, active: bool | None, server: tuple[str, str | None], as_jso
 
 @click.command()
 @click.argument("execution")
+@click.option("--force", is_flag=True, help="End clean-up tasks too.")
+@click.option("--task", envvar="GOFLOW_ONLY_TASK", allow_from_autoenv=False, help="Only this task.")
+@click.option("--reason", default="", help="Why; kept in the record.")
 @server_options
 @json_option
-def cancel(execution: str, server: tuple[str, str | None], as_json: bool) -> None:
-    """Cancel EXECUTION (an id) and wait until nothing of it is left running."""
-    receipt = ask(server, lambda client: client.cancel(execution))
+def cancel(
+    execution: str, force: bool, task: str | None, reason: str, server: tuple[str, str | None], as_json: bool
+) -> None:
+    """Cancel EXECUTION (an id) and wait until nothing of it is left running. Clean-up tasks still run."""
+    receipt = ask(server, lambda client: client.cancel(execution, task=task, force=force, reason=reason))
     if as_json:
         print_json(receipt)
     else:
@@ -205,18 +213,43 @@ def retry(
 @click.option("--from", "since", metavar="ISO", required=True, help="The first moment that counts; UTC by default.")
 @click.option("--until", metavar="ISO", required=True, help="The first moment that does not count any more.")
 @click.option("--limit", type=click.IntRange(1), help="So many at once; one after the other by default.")
+@click.option(
+    "--wait", is_flag=True, help="Wait for its end, and exit as it ended; how far it is goes to standard error."
+)
 @server_options
 @json_option
 def backfill(
-    job: str, since: str, until: str, limit: int | None, server: tuple[str, str | None], as_json: bool
+    job: str, since: str, until: str, limit: int | None, wait: bool, server: tuple[str, str | None], as_json: bool
 ) -> None:
-    """Run JOB for past instants of its schedule, each at most once. The server goes on by itself."""
+    """Run JOB for past instants of its schedule, each at most once. The server goes on by itself.
+
+    With --wait it exits with 0 if all executions were successful, 1 if any was not, 130 if it was cancelled.
+    """
     begin, end = _read_instant("--from", since), _read_instant("--until", until)
-    begun = ask(server, lambda client: client.backfill(job, begin, end, limit=limit))
+
+    async def work(client: Client) -> Backfill:
+        begun = latest = await client.backfill(job, begin, end, limit=limit)
+        if wait:
+            async for latest in client.follow_backfill(begun):
+                click.echo(_progress(latest), err=True)
+        return latest
+
+    found = ask(server, work)
     if as_json:
-        print_json(begun)
+        print_json(found)
+    elif wait:
+        print_lines([f"{found.id}  {_progress(found)}"])
     else:
-        print_lines([f"{begun.id}  {begun.total} instants, {begun.present} of them have an execution already"])
+        print_lines([f"{found.id}  {found.total} instants, {found.present} of them have an execution already"])
+    if wait:
+        sys.exit(CANCELLED if found.state == "cancelled" else int(found.failed > 0))
+
+
+def _progress(one: Backfill) -> str:
+    over = one.successful + one.failed
+    wanted = one.total - one.present
+    failed = f", {one.failed} of them not successful" if one.failed else ""
+    return f"{one.state}: {over} of {wanted} executions are over{failed}"
 
 
 def _read_instant(option: str, text: str) -> datetime:
@@ -242,7 +275,8 @@ def approve(
     if as_json:
         print_json(given)
     else:
-        print_lines([f"{task} is {'approved' if given.approved else 'rejected'}"])
+        who = f" by {given.by}" if given.by else ""
+        print_lines([f"{task} is {'approved' if given.approved else 'rejected'}{who}"])
 
 
 @click.command()
@@ -357,7 +391,8 @@ def _print_record(record: ExecutionDetails, *, as_json: bool, with_tasks: bool =
     if as_json:
         print_json(record)
         return
-    print_table([[record.id, record.job, styled(record.state), record.reason]], "")
+    who = f"submitted by {record.by}" if with_tasks and record.by else ""
+    print_table([[record.id, record.job, styled(record.state), record.reason, who]], "")
     failed = [task for task in record.tasks if task.error is not None and task.state == State.FAILED]
     if with_tasks:
         rows: list[list[Any]] = [

@@ -11,6 +11,8 @@ from goflow_trio.errors import GoflowError, NotFound
 
 T = TypeVar("T")
 
+_PROBLEM = "application/problem+json"
+
 
 class ClientError(GoflowError):
     """A server could not be asked, or did not do what was asked.
@@ -84,13 +86,14 @@ class Asking:
         self._http = http
         self.url = url
 
-    async def bytes(self, method: str, path: str, what: str = "", **options: Any) -> bytes:
+    async def bytes(self, method: str, path: str, what: str = "", *, also: int = 200, **options: Any) -> bytes:
         """Return the body of an answer.
 
         Args:
             method: the HTTP method.
             path: the path, its parts quoted.
             what: what was asked for, to name in the error if it is not there.
+            also: a status that is an answer too.
             options: of httpx2.
 
         Raises:
@@ -103,7 +106,8 @@ class Asking:
         except httpx2.TransportError as error:
             said = str(error) or type(error).__name__
             raise Unreachable(f"no server answers at {self.url} ({said}); start one with goflow-trio serve") from None
-        if answer.is_success:
+        is_problem = answer.headers.get("content-type", "").startswith(_PROBLEM)
+        if answer.is_success or (answer.status_code == also and not is_problem):
             return answer.content
         detail = _detail(answer)
         if answer.status_code == 404:  # noqa: PLR2004
@@ -132,7 +136,7 @@ class Asking:
 
 
 def _detail(answer: httpx2.Response) -> str:
-    if not answer.headers.get("content-type", "").startswith("application/problem+json"):
+    if not answer.headers.get("content-type", "").startswith(_PROBLEM):
         return ""
     try:
         return str(answer.json()["detail"])

@@ -19,12 +19,15 @@ from goflow_trio.client.records import (
     Answer,
     Approval,
     Backfill,
+    Draining,
     Execution,
     ExecutionDetails,
     Health,
     Job,
+    Limit,
     Log,
     LogHits,
+    Ready,
     Receipt,
     Schedule,
     Session,
@@ -38,6 +41,7 @@ from goflow_trio.errors import UsageError
 
 _TIMEOUT_SECONDS = 30.0
 _PAGE = 200
+_LOOK_AGAIN_SECONDS = 1.0
 _LOG_BYTES = 256 * 1024
 
 
@@ -62,6 +66,10 @@ class _Backfills(Answer, frozen=True):
     backfills: list[Backfill]
 
 
+class _Limits(Answer, frozen=True):
+    limits: list[Limit]
+
+
 class _Batch(Answer, frozen=True):
     executions: list[Submitted]
 
@@ -74,11 +82,13 @@ class Submission:
         job: the job's name.
         params: override the job's defaults.
         idempotency_key: submits of one job with equal keys are one execution.
+        at: when it is to start (aware); at once without.
     """
 
     job: str
     params: Mapping[str, Any] | None = None
     idempotency_key: str | None = None
+    at: datetime | None = None
 
 
 class Client:
@@ -101,6 +111,22 @@ class Client:
     async def health(self) -> Health:
         """Return whether the server is well."""
         return await self._asking.ask(Health, "GET", "/api/health")
+
+    async def ready(self) -> Ready:
+        """Return whether the server takes work at the moment. That it does not is an answer here, and no error."""
+        return await self._asking.ask(Ready, "GET", "/api/ready", also=503)
+
+    async def limits(self) -> list[Limit]:
+        """Return what bounds the tasks and executions that run at once, and how each limit stands."""
+        return (await self._asking.ask(_Limits, "GET", "/api/limits")).limits
+
+    async def metrics(self) -> str:
+        """Return the server's figures, in the text format of Prometheus."""
+        return (await self._asking.bytes("GET", "/metrics")).decode()
+
+    async def drain(self, *, draining: bool = True) -> Draining:
+        """Have the server take on nothing new and finish what it has begun, for a restart; or take that back."""
+        return await self._asking.ask(Draining, "POST", "/api/drain", json={"draining": draining})
 
     async def session(self) -> Session:
         """Return who the server takes you for."""
@@ -139,6 +165,16 @@ class Client:
         body = {"catchUp": catch_up}
         return await self._asking.ask(Schedule, "POST", f"{_job(job)}/resume", f"job {job!r}", json=body)
 
+    async def pause_schedules(self, jobs: Collection[str] | None = None, until: datetime | None = None) -> list[str]:
+        """Switch the schedules of these jobs off, or all; return the jobs whose schedules were on."""
+        body = {"jobs": None if jobs is None else list(jobs), "until": _text(until)}
+        return (await self._asking.ask(_Names, "POST", "/api/schedules/pause", json=body)).jobs
+
+    async def resume_schedules(self, jobs: Collection[str] | None = None) -> list[str]:
+        """Switch the schedules of these jobs on, or all; return the jobs whose schedules were off."""
+        body = {"jobs": None if jobs is None else list(jobs)}
+        return (await self._asking.ask(_Names, "POST", "/api/schedules/resume", json=body)).jobs
+
     async def backfill(self, job: str, since: datetime, until: datetime, *, limit: int | None = None) -> Backfill:
         """Run a job for past instants of its schedule, each at most once. It goes on by itself.
 
@@ -155,10 +191,35 @@ class Client:
         """Return the backfills of a job that go on or ended lately."""
         return (await self._asking.ask(_Backfills, "GET", f"{_job(job)}/backfills", f"job {job!r}")).backfills
 
+    async def cancel_backfill(self, backfill: str) -> Backfill:
+        """End a backfill and what of it is running; returns when nothing of it is left."""
+        path, what = f"/api/backfills/{quote(backfill, safe='')}/cancel", f"backfill {backfill!r}"
+        return await self._asking.ask(Backfill, "POST", path, what, timeout=None)
+
+    async def follow_backfill(self, begun: Backfill) -> AsyncIterator[Backfill]:
+        """Iterate over how far a backfill is, whenever that changes, until it is over."""
+        async with self.events(job=begun.job, types=["execution.finished", "backfill.finished"]) as events:
+            latest: Backfill | None = None
+            while latest is None or latest.state == "running":
+                found = [one for one in await self.backfills(begun.job) if one.id == begun.id]
+                if not found:
+                    raise Missing(f"the server does not know backfill {begun.id!r} of job {begun.job!r} any more")
+                if found[0] != latest:
+                    latest = found[0]
+                    yield latest
+                if latest.state == "running":
+                    with trio.move_on_after(_LOOK_AGAIN_SECONDS):  # the last execution counts a moment after its end
+                        await anext(events)
+
     # Executions ------------------------------------------------------------------------------------
 
     async def submit(
-        self, job: str, params: Mapping[str, Any] | None = None, *, idempotency_key: str | None = None
+        self,
+        job: str,
+        params: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+        at: datetime | None = None,
     ) -> Submitted:
         """Run a job. Returns once the execution is durable.
 
@@ -167,16 +228,22 @@ class Client:
             params: override the job's defaults.
             idempotency_key: submits of one job with equal keys are one execution, so this one may be repeated after an
                 error.
+            at: when it is to start (aware); at once without.
         """
         headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
-        body = {"params": dict(params or {})}
+        body = {"params": dict(params or {}), "at": _text(at)}
         what = f"job {job!r}"
         return await self._asking.ask(Submitted, "POST", f"{_job(job)}/submit", what, json=body, headers=headers)
 
     async def submit_many(self, submissions: Sequence[Submission]) -> list[Submitted]:
         """Run many jobs at the price of few commits; none is run if one of them cannot be."""
         body = [
-            {"job": one.job, "params": dict(one.params or {}), "idempotencyKey": one.idempotency_key}
+            {
+                "job": one.job,
+                "params": dict(one.params or {}),
+                "idempotencyKey": one.idempotency_key,
+                "at": _text(one.at),
+            }
             for one in submissions
         ]
         return (await self._asking.ask(_Batch, "POST", "/api/executions", json=body)).executions
@@ -197,7 +264,13 @@ class Client:
         return record
 
     async def executions(
-        self, job: str | None = None, *, state: str | None = None, limit: int | None = None
+        self,
+        job: str | None = None,
+        *,
+        state: str | None = None,
+        limit: int | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
     ) -> AsyncIterator[Execution]:
         """Iterate over executions, the newest first, asking for one page after the other.
 
@@ -205,8 +278,11 @@ class Client:
             job: only those of this job.
             state: only those in this state.
             limit: at most so many; all of them by default.
+            since: only those submitted at this instant (aware) or later.
+            until: only those submitted before this instant (aware).
         """
         query: dict[str, Any] = {"jobname": job or "", "state": state or ""}
+        query |= {name: _text(at) for name, at in (("since", since), ("until", until)) if at is not None}
         left = limit
         while left is None or left > 0:
             query["limit"] = _PAGE if left is None else min(_PAGE, left)
@@ -356,6 +432,10 @@ class Client:
         headers = [(name.encode(), value.encode()) for name, value in self._headers.items()]
         url = "ws" + self._asking.url.removeprefix("http") + "/api/ws"
         return open_events(self._nursery, Place(url, headers, self._tls), make_query(job, execution, types), after)
+
+
+def _text(instant: datetime | None) -> str | None:
+    return None if instant is None else instant.isoformat()
 
 
 def _job(name: str) -> str:

@@ -106,6 +106,7 @@ class Execution(Answer, frozen=True):
     started: datetime | None = None
     finished: datetime | None = None
     reason: str = ""
+    by: str = ""
 
 
 class ExecutionDetails(Answer, frozen=True):
@@ -122,6 +123,7 @@ class ExecutionDetails(Answer, frozen=True):
     started: datetime | None = None
     finished: datetime | None = None
     reason: str = ""
+    by: str = ""
     params: Dict = {}
     reopenings: list[Dict] = []
 
@@ -139,6 +141,7 @@ class Submitted(Answer, frozen=True):
     id: str
     job: str
     submitted: datetime
+    by: str = ""
 
 
 class Receipt(Answer, frozen=True):
@@ -184,11 +187,36 @@ class Backfill(Answer, frozen=True):
     until: datetime
     state: str = "running"
     limit: int = 1
+    by: str = ""
     total: int = 0
     present: int = 0
     submitted: int = 0
     successful: int = 0
     failed: int = 0
+
+
+class Ready(Answer, frozen=True):
+    """Whether a server takes work at the moment, and if not, why."""
+
+    ready: bool
+    cause: str | None = None
+
+
+class Limit(Answer, frozen=True):
+    """A limit of what runs at once, and how it stands; see `goflow_trio.Limit`."""
+
+    name: str
+    capacity: int
+    used: int = 0
+    waiting: int = 0
+
+
+class Draining(Answer, frozen=True):
+    """Since when a server takes on nothing new, if so, and what it has still to do."""
+
+    draining: datetime | None
+    executions: int
+    tasks: int
 
 
 class Approval(Answer, frozen=True):

@@ -106,6 +106,7 @@ class ExecutionMachine:
         trigger: str = "manual",
         parent: str = "",
         parent_task: str = "",
+        by: str = "",
     ) -> Step:
         """Begin to exist. Nothing runs before `start`."""
         self._board.emit(
@@ -119,6 +120,7 @@ class ExecutionMachine:
                 trigger=trigger,
                 parent=parent,
                 parent_task=parent_task,
+                by=by,
             )
         )
         return self._end_turn(now)

@@ -232,6 +232,7 @@ class ExecutionSubmitted(Event):
     trigger: str = "manual"
     parent: str = ""  # the execution whose task runs this one
     parent_task: str = ""
+    by: str = ""
 
 
 @define
@@ -418,6 +419,7 @@ class BackfillStarted(Event):
     until: datetime | None = None
     limit: int = 1
     count: int = 0
+    by: str = ""
 
 
 @define
@@ -427,6 +429,7 @@ class BackfillFinished(Event):
     type: ClassVar[str] = "backfill.finished"
     backfill: str = ""
     reason: str = ""
+    by: str = ""
 
 
 @define

@@ -146,6 +146,7 @@ class ExecutionRecord:
         reopenings: how often it was opened again after its end, by whom and why; oldest first.
         parent: the execution whose task runs this one, if one does.
         parent_task: that task.
+        by: who submitted it, where that is known.
     """
 
     id: str
@@ -167,6 +168,7 @@ class ExecutionRecord:
     reopenings: list[Reopening] = field(factory=list)
     parent: str = ""
     parent_task: str = ""
+    by: str = ""
 
     @property
     def results(self) -> dict[str, Any]:
@@ -201,6 +203,7 @@ def submitted_record(event: ExecutionSubmitted) -> ExecutionRecord:
         definition=event.definition,
         parent=event.parent,
         parent_task=event.parent_task,
+        by=event.by,
         version=event.version,
     )
 

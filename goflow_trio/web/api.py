@@ -151,12 +151,14 @@ class SubmitHeaders(Headers):
 
 @routes.post("/api/jobs/{job}/submit", also={404: shapes.Submitted}, errors=[410, 422], lenient=True)
 async def submit(
-    engine: Engine, job: str, headers: SubmitHeaders, body: Submission | None
+    engine: Engine, caller: str, job: str, headers: SubmitHeaders, body: Submission | None
 ) -> Answer | shapes.Submitted:
     """Run a job. A 2xx means that the execution is durable."""
     wish = body or Submission()
     try:
-        execution = await engine.submit(job, wish.params, idempotency_key=headers.idempotency_key, at=wish.at)
+        execution = await engine.submit(
+            job, wish.params, idempotency_key=headers.idempotency_key, at=wish.at, by=caller
+        )
     except UnknownJob:
         return Answer(shapes.Submitted(job, success=False, submitted=""), 404)
     return wire.submitted(execution.record)

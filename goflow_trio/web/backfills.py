@@ -29,9 +29,9 @@ class Wish(Struct, forbid_unknown_fields=True):
 
 
 @routes.post("/api/jobs/{job}/backfill", errors=[404, 409])
-async def backfill(engine: Engine, job: str, body: Wish) -> shapes.Backfill:
+async def backfill(engine: Engine, caller: str, job: str, body: Wish) -> shapes.Backfill:
     """Run a job for past instants of its schedule, each at most once. It goes on by itself, after a restart too."""
-    return _shown(await engine.backfill(job, body.since, body.until, limit=body.limit))
+    return _shown(await engine.backfill(job, body.since, body.until, limit=body.limit, by=caller))
 
 
 @routes.get("/api/jobs/{job}/backfills", errors=[404])
@@ -41,11 +41,11 @@ async def list_backfills(engine: Engine, job: str) -> shapes.Backfills:
 
 
 @routes.post("/api/backfills/{backfill}/cancel", errors=[404])
-async def cancel_backfill(engine: Engine, backfill: str) -> shapes.Backfill:
+async def cancel_backfill(engine: Engine, caller: str, backfill: str) -> shapes.Backfill:
     """End a backfill, and what of it is running."""
     for one in engine.backfills():
         if one.id == backfill:
-            await one.cancel()
+            await one.cancel(executions=True, by=caller)
             return _shown(one)
     raise NotFound(f"no backfill has the id {backfill[:100]!r}")
 
@@ -58,6 +58,7 @@ def _shown(one: Backfill) -> shapes.Backfill:
         since=wire.instant(one.range.since),
         until=wire.instant(one.range.until),
         limit=one.range.limit,
+        by=one.range.by,
         state=progress.state,
         total=progress.total,
         present=progress.present,

@@ -68,14 +68,14 @@ class BatchEntry(Struct, forbid_unknown_fields=True, rename="camel"):
 
 @routes.post("/api/executions", errors=[404, 410, 422])
 async def submit_batch(
-    engine: Engine, body: Annotated[list[BatchEntry], Meta(max_length=limits.BATCH)]
+    engine: Engine, caller: str, body: Annotated[list[BatchEntry], Meta(max_length=limits.BATCH)]
 ) -> shapes.Batch:
     """Submit many executions at once, of one job or several.
 
     They share their commits, so this is the way to submit in bulk. Nothing is submitted if one of them cannot be. A 2xx
     means that all are durable; after a 503 some may be, and idempotency keys make trying again safe.
     """
-    submissions = [Submission(entry.job, entry.params, entry.idempotency_key, entry.at) for entry in body]
+    submissions = [Submission(entry.job, entry.params, entry.idempotency_key, entry.at, caller) for entry in body]
     begun = await engine.submit_many(submissions)
     return shapes.Batch([wire.submitted(execution.record) for execution in begun])
 
@@ -136,6 +136,6 @@ class CancelWish(Struct, forbid_unknown_fields=True):
 async def cancel(engine: Engine, caller: str, execution: str, body: CancelWish | None) -> shapes.Receipt:
     """End an execution, or one task of it. Answers when nothing of it is left running."""
     wish = body or CancelWish()
-    reason = wish.reason or (f"cancelled by {caller}" if caller else "cancelled over the API")
-    receipt = await engine.cancel(execution, reason, force=wish.force, task=wish.task)
+    reason = wish.reason or ("" if caller else "cancelled over the API")
+    receipt = await engine.cancel(execution, reason, force=wish.force, task=wish.task, by=caller)
     return shapes.Receipt(**(asdict(receipt) | {"seconds": round(receipt.seconds, 6)}))

@@ -116,6 +116,7 @@ class Submitted(Struct):
     success: bool
     submitted: str
     id: str | UnsetType = UNSET
+    by: str | UnsetType = UNSET
 
 
 class Toggled(Struct):
@@ -147,6 +148,7 @@ class Execution(Struct, rename="camel"):
     started: Maybe
     finished: Maybe
     reason: str
+    by: str
 
 
 class Executions(Struct):
@@ -224,6 +226,7 @@ class ExecutionDetails(Struct, rename="camel"):
     started: Maybe
     finished: Maybe
     reason: str
+    by: str
     params: dict[str, Any]
     reopenings: list[Reopening]
     parent: str
@@ -402,6 +405,7 @@ class Backfill(Struct):
     since: Timestamp
     until: Timestamp
     limit: int
+    by: str
     state: str
     total: int
     present: int

@@ -76,7 +76,9 @@ def job_details(job: Job, *, active: bool) -> shapes.JobDetails:
 
 def submitted(record: ExecutionRecord) -> shapes.Submitted:
     """Return the answer to a submit."""
-    return shapes.Submitted(record.job, success=True, submitted=instant(record.submitted), id=record.id)
+    return shapes.Submitted(
+        record.job, success=True, submitted=instant(record.submitted), id=record.id, by=record.by or UNSET
+    )
 
 
 def execution(record: ExecutionRecord) -> shapes.Execution:
@@ -93,6 +95,7 @@ def execution(record: ExecutionRecord) -> shapes.Execution:
         started=timestamp(record.started),
         finished=timestamp(record.finished),
         reason=record.reason,
+        by=record.by,
     )
 
 
@@ -115,6 +118,7 @@ def execution_details(record: ExecutionRecord) -> shapes.ExecutionDetails:
         started=timestamp(record.started),
         finished=timestamp(record.finished),
         reason=record.reason,
+        by=record.by,
         params=plain(dict(record.params)),
         parent=record.parent,
         parent_task=record.parent_task,

@@ -16,10 +16,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from goflow_trio import Approve, Goflow, Job, Security, Task
+from goflow_trio import Approve, Goflow, Job, Noop, Security, Task
 from goflow_trio.cli import cli, main
 from goflow_trio.cli.printing import printable
-from goflow_trio.web.app import ROUTES
 from tests.processes import child
 
 TOKEN = "operate-token-0123456789"
@@ -46,7 +45,11 @@ def jobs():
     long.add(Task("hang", trio.sleep_forever))
     asking = Job("asking")
     asking.add(Task("ask", Approve("really?")))
-    return job, long, asking
+    tidy = Job("tidy")
+    tidy.add(Task("hang", trio.sleep_forever)) >> tidy.add(Task("clean-up", Noop(), trigger_rule="allDone"))
+    unlucky = Job("unlucky", schedule="@daily")
+    unlucky.add(Task("load", lambda: 1 / 0))
+    return job, long, asking, tidy, unlucky
 
 
 @pytest.fixture(scope="module")
@@ -101,11 +104,13 @@ def typed(url, capsys, monkeypatch):
 
 def test_jobs_and_schedules(typed):
     assert typed("jobs").lines == [
-        "etl     2 tasks  @daily       off",
-        "long    1 task   no schedule",
-        "asking  1 task   no schedule",
+        "etl      2 tasks  @daily       off",
+        "long     1 task   no schedule",
+        "asking   1 task   no schedule",
+        "tidy     2 tasks  no schedule",
+        "unlucky  1 task   @daily       off",
     ]
-    assert [job["job"] for job in json.loads(typed("jobs", "--json").out)] == ["etl", "long", "asking"]
+    assert [job["job"] for job in json.loads(typed("jobs", "--json").out)][:3] == ["etl", "long", "asking"]
     assert typed("toggle", "etl").out == "etl is on\n"
     assert typed("toggle", "etl", "--on").out == "etl is on\n"
     assert json.loads(typed("toggle", "etl", "--off", "--json").out) == {"job": "etl", "active": False}
@@ -148,9 +153,15 @@ def test_submit_wait_show_logs_and_retry(typed):
 def test_cancel_and_approve(typed):
     execution = typed("submit", "long").out.strip()
     assert typed("cancel", execution).out.startswith("ended 1 tasks in 0.")
-    assert "cancelled by alice" in typed("show", execution).out
+    shown = typed("show", execution).out
+    assert "cancelled by alice" in shown
+    assert "submitted by alice" in shown
+    one = typed("submit", "long").out.strip()
+    done = json.loads(typed("cancel", one, "--task", "hang", "--reason", "too slow", "--json").out)
+    assert done["tasks"] == 1
+    assert "too slow (cancelled by alice)" in typed("show", one).out
     asked = json.loads(typed("submit", "asking", "--json").out)["id"]
-    assert typed("approve", asked, "ask", "--comment", "yes").out == "ask is approved\n"
+    assert typed("approve", asked, "ask", "--comment", "yes").out == "ask is approved by alice\n"
     assert typed("tail", "--follow", asked).code == 0
     assert typed("tail", "--follow", execution).code == 130
 
@@ -211,9 +222,37 @@ def test_a_mistake_is_one_line_on_standard_error(typed, args, code, says):
 def test_backfill(typed):
     assert typed("backfill", "etl", "--from", "soon", "--until", "2026-01-01").code == 2
     assert typed("backfill", "no", "--from", "2026-01-01", "--until", "2026-01-03").code == 1
-    if any(route.name == "backfill" for group in ROUTES for route in group.routes):
-        begun = json.loads(typed("backfill", "etl", "--from", "2026-01-01", "--until", "2026-01-03", "--json").out)
-        assert (begun["job"], begun["total"]) == ("etl", 2)
+    begun = json.loads(typed("backfill", "etl", "--from", "2026-01-01", "--until", "2026-01-03", "--json").out)
+    assert (begun["job"], begun["total"], begun["by"]) == ("etl", 2, "alice")
+
+
+def test_backfill_waits_and_exits_as_it_ended(typed):
+    good = typed("backfill", "etl", "--from", "2026-01-10", "--until", "2026-01-13", "--wait")
+    assert (good.code, good.lines[0].split("  ")[1]) == (0, "done: 3 of 3 executions are over")
+    assert good.err.splitlines()[-1] == "done: 3 of 3 executions are over"
+    again = typed("backfill", "etl", "--from", "2026-01-10", "--until", "2026-01-13", "--wait", "--json")
+    assert (again.code, json.loads(again.out)["present"]) == (0, 3)
+    bad = typed("backfill", "unlucky", "--from", "2026-01-10", "--until", "2026-01-12", "--wait")
+    assert (bad.code, bad.lines[0].split("  ")[1]) == (1, "done: 2 of 2 executions are over, 2 of them not successful")
+
+
+def test_cancel_leaves_clean_up_to_run_unless_forced(typed):
+    ends = {}
+    for force in ((), ("--force",)):
+        execution = typed("submit", "tidy").out.strip()
+        while json.loads(typed("show", execution, "--json").out)["tasks"][0]["state"] != "running":
+            time.sleep(0.02)
+        assert typed("cancel", execution, *force).code == 0
+        tasks = json.loads(typed("show", execution, "--json").out)["tasks"]
+        ends[force] = [task["state"] for task in tasks]
+    assert ends == {(): ["cancelled", "successful"], ("--force",): ["cancelled", "cancelled"]}
+
+
+def test_submit_at_an_instant(typed):
+    execution = typed("submit", "etl", "--at", "2099-01-01").out.strip()
+    shown = json.loads(typed("show", execution, "--json").out)
+    assert (shown["state"], shown["trigger"], shown["scheduledFor"]) == ("notstarted", "at", "2099-01-01T00:00:00Z")
+    assert typed("cancel", execution).code == 0
 
 
 def test_a_token_out_of_a_file(typed, tmp_path):

@@ -14,7 +14,18 @@ import trio
 
 import goflow_trio.client
 from goflow_trio import Approve, Goflow, Job, Security, Task, UsageError
-from goflow_trio.client import Client, Forbidden, Missing, Refused, Submission, Unauthorized, Unreachable, open_client
+from goflow_trio.client import (
+    Client,
+    Forbidden,
+    Missing,
+    Ready,
+    Refused,
+    Submission,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+    open_client,
+)
 from goflow_trio.client.asking import Asking, error_of
 from goflow_trio.errors import GoflowError, NotFound
 from goflow_trio.web.app import ROUTES
@@ -341,26 +352,101 @@ def test_errors_by_status():
     assert (type(error_of(409, "x")), error_of(409, "x").status) == (Refused, 409)
 
 
-def test_the_client_has_a_method_for_each_of_these_routes():
-    methods = {
-        "health": "health",
-        "session": "session",
-        "list_jobs": "jobs",
-        "job_details": "job",
-        "next_instants": "next",
-        "job_stats": "stats",
-        "toggle": "toggle",
-        "pause": "pause",
-        "resume": "resume",
-        "submit": "submit",
-        "submit_batch": "submit_many",
-        "list_executions": "executions",
-        "execution_details": "execution",
-        "cancel": "cancel",
-        "retry": "retry",
-        "approve": "approve",
-        "read_log": "log",
-        "events_over_websocket": "events",
-    }
-    assert set(methods) <= {route.name for group in ROUTES for route in group.routes}
-    assert all(hasattr(Client, name) for name in methods.values())
+METHODS = {
+    "health": "health",
+    "ready": "ready",
+    "list_limits": "limits",
+    "metrics": "metrics",
+    "drain": "drain",
+    "session": "session",
+    "list_jobs": "jobs",
+    "job_details": "job",
+    "next_instants": "next",
+    "job_stats": "stats",
+    "toggle": "toggle",
+    "pause": "pause",
+    "resume": "resume",
+    "pause_schedules": "pause_schedules",
+    "resume_schedules": "resume_schedules",
+    "backfill": "backfill",
+    "list_backfills": "backfills",
+    "cancel_backfill": "cancel_backfill",
+    "submit": "submit",
+    "submit_batch": "submit_many",
+    "list_executions": "executions",
+    "execution_details": "execution",
+    "waiting": "waiting",
+    "cancel": "cancel",
+    "retry": "retry",
+    "approve": "approve",
+    "read_log": "log",
+    "search_log": "search_log",
+    "events_over_websocket": "events",
+}
+NO_METHOD = {
+    "list_job_runs": "Goflow's older form of what `executions` gives",
+    "goflow_stream": "Goflow's form of what `events` gives",
+    "events": "as `events`, which comes over the WebSocket",
+    "login": "for browsers; the client sends its token",
+    "logout": "for browsers",
+    "run_by_webhook": "for programs that have nothing but the token of one job, and no client",
+    "openapi": "for programs that write clients",
+    "docs_page": "for people",
+    "docs_script": "part of that page",
+    "docs_style": "part of that page",
+    "overview": "made for the dashboard, and changes with it",
+    "system": "made for the dashboard, and changes with it",
+    "list_runs": "made for the dashboard, and changes with it",
+    "job_grid": "made for the dashboard, and changes with it",
+    "job_calendar": "made for the dashboard, and changes with it",
+    "execution_context": "made for the dashboard, and changes with it",
+}
+
+
+def test_the_client_has_a_method_for_each_operation_or_a_reason_not_to():
+    operations = {route.name for group in ROUTES for route in group.routes}
+    assert operations == {*METHODS, *NO_METHOD}
+    assert not METHODS.keys() & NO_METHOD.keys()
+    assert [name for name in METHODS.values() if not hasattr(Client, name)] == []
+
+
+async def test_the_server(client):
+    assert await client.ready() == Ready(ready=True, cause=None)
+    (engine, *_) = await client.limits()
+    assert (engine.name, engine.used, engine.waiting) == ("tasks of the engine", 0, 0)
+    assert "goflow_subscribers 0" in await client.metrics()
+    submitted = await client.submit("long")
+    drained = await client.drain()
+    assert (drained.draining is not None, drained.executions) == (True, 1)
+    assert not (await client.ready()).ready
+    with pytest.raises(Unavailable):
+        await client.submit("long")
+    assert (await client.drain(draining=False)).draining is None
+    await client.cancel(submitted.id, force=True)
+
+
+async def test_schedules_of_many_jobs(client):
+    assert await client.resume_schedules() == ["etl/ü"]
+    assert await client.pause_schedules(["etl/ü"], datetime(2099, 1, 1, tzinfo=UTC)) == ["etl/ü"]
+    assert await client.pause_schedules() == []
+
+
+async def test_a_submit_for_later_and_listings_of_a_time(client):
+    instant = datetime(2099, 1, 1, tzinfo=UTC)
+    later = await client.execution((await client.submit("etl/ü", at=instant)).id)
+    (many,) = await client.submit_many([Submission("etl/ü", at=instant)])
+    assert (later.trigger, later.scheduled_for) == ("at", instant)
+    now = datetime.now(UTC)
+    assert [one.id async for one in client.executions(until=now)] == [many.id, later.id]
+    assert [one.id async for one in client.executions(since=now)] == []
+    for one in (later, many):
+        await client.cancel(one.id)
+
+
+async def test_a_backfill_is_followed_to_its_end_or_ended(client):
+    begun = await client.backfill("etl/ü", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 4, tzinfo=UTC))
+    *_, last = [one async for one in client.follow_backfill(begun)]
+    assert (last.state, last.successful, last.total) == ("done", 3, 3)
+    assert await client.cancel_backfill(begun.id) == last
+    with pytest.raises(Missing):
+        await client.cancel_backfill("nope")
