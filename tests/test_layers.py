@@ -194,3 +194,10 @@ def test_the_map_in_the_readme_names_only_files_that_are_there(part):
     names = {name for name in re.split(r"[,;\s]+|\band\b", words) if name}
     assert len(names) > 10
     assert {name for name in names if not (ROOT / part / f"{name}.py").exists()} == set()
+
+
+def test_the_table_in_contributing_names_only_files_that_are_there():
+    text = (ROOT.parent / "CONTRIBUTING.md").read_text()
+    paths = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", text))
+    assert len(paths) > 10
+    assert {path for path in paths if not ((ROOT / path).exists() or (ROOT.parent / path).exists())} == set()

@@ -68,7 +68,7 @@ async def fill(memory) -> None:
 
 async def seen(memory) -> dict:
     """Return what an engine sees, in words that do not change with the code."""
-    environment = virtual_environment(START.replace(month=6))
+    environment = virtual_environment(START.replace(month=3))  # before anything is too old to be kept
     async with open_engine(FaultyBackend(memory), jobs=jobs(1.0), environment=environment) as engine:
         again = await engine.submit("golden", idempotency_key="once")
         for execution in engine._executions:
