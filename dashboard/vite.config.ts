@@ -13,7 +13,7 @@ function precompress(): Plugin {
     configResolved(config) {
       folder = join(config.build.outDir, config.build.assetsDir);
     },
-    async closeBundle() {
+    async writeBundle() {
       for (const name of readdirSync(folder)) {
         const path = join(folder, name);
         if (!name.endsWith('.gz')) writeFileSync(path + '.gz', await gzipAsync(readFileSync(path), { numiterations: 15 }));

@@ -34,7 +34,9 @@ const OFFLINE_MS = 15_000;
 const HIDDEN_MS = 30_000;
 const RETRY_MS = 500;
 const RETRY_MOST_MS = 15_000;
+const PACE_MS = 100;
 const CROWD = 500;
+const CROWD_PACE_MS = 250;
 
 class Live {
   /** How the stream is. */
@@ -200,7 +202,9 @@ class Live {
         const frames = parseFrames(rest.slice(0, cut));
         rest = rest.slice(cut + 2);
         yield frames;
-        if (frames.events.length) await nextFrame(frames.events.length > CROWD ? 250 : 0);
+        // What comes meanwhile is one batch: a page that is drawn sixty times a second for a hundred events takes twice
+        // as much of a core as one that is drawn ten times, and nobody sees the difference.
+        if (frames.events.length) await sleep(frames.events.length > CROWD ? CROWD_PACE_MS : PACE_MS);
       }
     } catch (error) {
       if (abort.signal.aborted && !signal.aborted && !this.#gaveWay && this.connection === 'connecting') await this.#poll(topic, signal);
@@ -275,8 +279,7 @@ class Live {
   }
 }
 
-const nextFrame = (ms: number): Promise<unknown> =>
-  ms || document.hidden ? new Promise((done) => setTimeout(done, ms || 100)) : new Promise(requestAnimationFrame);
+const sleep = (ms: number): Promise<unknown> => new Promise((done) => setTimeout(done, ms));
 
 export const live = new Live();
 

@@ -63,12 +63,12 @@ class Server:
                 self.goflow.add_job(job)
             self._token = trio.lowlevel.current_trio_token()
             with trio.CancelScope() as self._scope:
-                async with trio.open_nursery() as nursery:
+                async with trio.open_nursery() as self._nursery:
 
                     async def serve(task_status=trio.TASK_STATUS_IGNORED):
                         await self.goflow.serve(f"127.0.0.1:{self.port}", grace=0, task_status=task_status)
 
-                    (self.url,) = await nursery.start(serve)
+                    (self.url,) = await self._nursery.start(serve)
                     self.port = int(self.url.rpartition(":")[2])
                     started.set()
 
@@ -93,6 +93,23 @@ class Server:
     def call(self, function, *args):
         """Run an async function in the server's trio and return what it returns."""
         return trio.from_thread.run(function, *args, trio_token=self._token)
+
+    def call_sync(self, function, *args):
+        """Call a function in the server's trio and return what it returns."""
+        return trio.from_thread.run_sync(function, *args, trio_token=self._token)
+
+    def start_soon(self, function):
+        """Run an async function beside the server; return an event that is set when it has ended."""
+        ended = threading.Event()
+
+        async def run():
+            try:
+                await function()
+            finally:
+                ended.set()
+
+        self.call_sync(self._nursery.start_soon, run)
+        return ended
 
     def submit(self, job, params=None):
         """Submit a job; return the execution's id."""

@@ -1,72 +1,51 @@
-"""Budgets of time in a real browser: three times what was measured on two busy cores, so that only a blunder fails."""
+"""Budgets of time in a real browser: three times what was measured, more where others use the machine, so that only a
+blunder fails.
+
+What takes long to measure is marked `slow`; `python -m tests.dashboard.measure` prints all of it.
+"""
 
 from __future__ import annotations
 
-from datetime import timedelta
+import os
 
 import pytest
-import trio
 
-from goflow_trio import Job, Noop, Task, TaskContext
-from goflow_trio.core.states import State
-from goflow_trio.web.history import Run, history_of
+from tests.dashboard import measure
 from tests.dashboard.conftest import Server
+from tests.dashboard.heavy import fill, graphs, many_jobs, one_that_fails, talkers
 from tests.dashboard.proxy import Proxy
 
-PAINTED = "() => new Promise(done => requestAnimationFrame(() => setTimeout(() => done(performance.now()))))"
-FRAMES = """() => new Promise(done => {
-    const view = document.querySelector('[role=application][aria-label^=Graph]');
-    const box = view.getBoundingClientRect();
-    const at = (type, x, y) => view.dispatchEvent(new PointerEvent(type, {
-        bubbles: true, clientX: box.left + x, clientY: box.top + y, button: 0, pointerId: 1, isPrimary: true }));
-    view.setPointerCapture = () => {};
-    at('pointerdown', 300, 100);
-    const gaps = [];
-    let last = performance.now();
-    let step = 0;
-    const frame = now => {
-        gaps.push(now - last);
-        last = now;
-        at('pointermove', 300 + 120 * Math.sin(step / 9), 100 + 60 * Math.cos(step / 11));
-        if (++step < 90) requestAnimationFrame(frame);
-        else done(gaps.slice(2).sort((a, b) => a - b));
-    };
-    requestAnimationFrame(frame);
-})"""
+MEASURED = {
+    "first paint": 240,
+    "jobs 500 x 50: the server's time": 300,
+    "jobs 500 x 50: transfer": 20,
+    "jobs 500 x 50: parsed": 1,
+    "jobs 500 x 50: from answer to paint": 150,
+    "jobs 500 x 50: complete": 850,
+    "graph of 1,000: laid out, in a worker": 340,
+    "graph of 1,000: drawn": 40,
+    "graph of 1,000: frame while panned, far (p95)": 17,
+    "graph of 1,000: frame while panned, near (p95)": 17,
+    "grid of 1,000 x 50: from answer to paint": 170,
+    "grid of 1,000 x 50: frame while scrolled (p95)": 17,
+    "log of 50,000 lines: from answer to paint of its end": 60,
+    "log of 50,000 lines: all the others, time of the main thread": 220,
+    "log of 1,000 lines a second: of a core": 30,
+    "jobs without events: of a core": 1,
+    "100 events a second, jobs: of a core": 28,
+    "from the red bar to the line of the log": 190,
+}
+LEAST = {"ms": 50, "%": 5}
+"""What is less than this is not worth to be told from noise."""
 
 
-def many_jobs():
-    for number in range(500):
-        job = Job(f"job_{number:03}", schedule="0 3 * * *")
-        job.add(Task("only", Noop()))
-        yield job
-
-
-def large_graph():
-    """A thousand tasks in layers of twenty, each after two of the layer before."""
-    job = Job("large")
-    layer = [job.add(Task(f"t_0_{n}", Noop())) for n in range(20)]
-    for depth in range(1, 50):
-        after = []
-        for n in range(20):
-            task = job.add(Task(f"t_{depth}_{n}", Noop()))
-            layer[n] >> task
-            layer[(n * 7 + depth) % 20] >> task
-            after.append(task)
-        layer = after
-    yield job
-
-
-def talker():
-    async def speak(context: TaskContext):
-        for number in range(50_000):
-            context.log(f"{number:06} the quick brown fox")
-            if number % 500 == 0:
-                await trio.lowlevel.checkpoint()
-
-    job = Job("talker")
-    job.add(Task("speak", speak))
-    yield job
+def check(figures):
+    """Times and shares may be three times what was measured; sizes and counts keep to their target."""
+    crowding = max(1, os.getloadavg()[0] / os.cpu_count())
+    for one in figures:
+        timed = one.unit in LEAST
+        limit = crowding * max(3 * MEASURED[one.name], LEAST[one.unit]) if timed else one.target
+        assert one.value <= limit, f"{one.name}: {one.value:g} {one.unit}, allowed are {limit:g}"
 
 
 def serving(jobs):
@@ -80,50 +59,33 @@ def _served(jobs):
 
 
 crowd = serving(many_jobs)
-giant = serving(large_graph)
-chatter = serving(talker)
+giant = serving(graphs)
+chatter = serving(talkers)
+broken = serving(one_that_fails)
 
 
-def test_500_jobs_of_50_runs_are_there_in_time(crowd, visit):
-    async def fill():  # as if they had run: 25,000 real runs take half a minute
-        history = history_of(crowd.engine)
-        await history.catch_up()
-        start = crowd.engine.now()
-        for name in crowd.engine.jobs:
-            ended = [State.FAILED if n % 17 == 3 else State.SUCCESSFUL for n in range(50)]
-            history._runs[name] = [
-                Run(
-                    f"{name}-{n:03}", state, start, start, start + timedelta(seconds=30 + n), "schedule", (), 1, 1, None
-                )
-                for n, state in enumerate(ended)
-            ]
+def test_500_jobs_of_50_runs_are_there_in_time_with_four_requests_and_stand_still(crowd, browser):
+    check(measure.jobs(browser, crowd, times=1))
 
-    crowd.call(fill)
-    at = visit(crowd)
-    at.open("/ui/", "text=job_000")
-    sizes = []
-    at.page.on("response", lambda answer: sizes.append(len(answer.body())) if "/api/overview" in answer.url else None)
-    page = at.open("/ui/", "text=job_000")
-    assert page.evaluate(PAINTED) < 3_000
-    assert page.locator("tbody tr").count() < 80, "rows off the screen are not drawn"
+
+def test_rows_off_the_screen_are_not_drawn(crowd, visit):
+    crowd.call(fill, crowd.engine)
+    page = visit(crowd).open("/ui/", "text=job_000")
+    assert page.locator("tbody tr").count() < 80
     page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
     page.wait_for_selector("text=job_499")
-    page.wait_for_timeout(50)
-    assert sizes[0] < 200_000
 
 
-def test_a_graph_of_1000_tasks_is_drawn_and_moved(giant, visit):
+def test_a_graph_of_1000_tasks_is_drawn_and_moved(giant, browser):
+    check(measure.graph(browser, giant, times=1))
+
+
+def test_tasks_off_the_screen_are_not_drawn(giant, visit):
     page = visit(giant).open("/ui/jobs/large", "[aria-label^='Graph of 1000 tasks'] path")
-    assert page.evaluate(PAINTED) < 4_000
-    far = page.evaluate(FRAMES)
-    page.click("[aria-label='Fit the graph']")
     for _ in range(12):
         page.click("[aria-label='Zoom in']")
     page.wait_for_selector(".node")
-    assert page.locator(".node").count() < 400, "tasks off the screen are not drawn"
-    near = page.evaluate(FRAMES)
-    for frames in (far, near):
-        assert frames[len(frames) // 2] < 50
+    assert page.locator(".node").count() < 400
 
 
 def test_a_large_graph_is_laid_out_in_a_worker_also_below_a_prefix(giant, visit):
@@ -142,10 +104,13 @@ def test_a_graph_is_laid_out_where_no_worker_can_be_had(giant, visit):
     at.open("/ui/jobs/large", "[aria-label^='Graph of 1000 tasks'] path")
 
 
+def test_one_click_on_the_red_bar_shows_the_line_of_the_log(broken, browser):
+    check(measure.gesture(browser, broken, times=1))
+
+
 def test_a_log_of_50000_lines_is_all_there(chatter, visit):
     execution = chatter.run("talker").id
     page = visit(chatter).open(f"/ui/executions/{execution}", "text=049999 the quick brown fox")
-    begun = page.evaluate("() => performance.now()")
     has_first = "() => document.querySelector('.log').textContent.includes('000000 the quick')"
     for _ in range(20):
         page.evaluate("() => { document.querySelector('.log').scrollTop = 0; }")
@@ -153,4 +118,23 @@ def test_a_log_of_50000_lines_is_all_there(chatter, visit):
         if page.evaluate(has_first):
             break
     assert page.evaluate(has_first)
-    assert page.evaluate("() => performance.now()") - begun < 4_000
+
+
+@pytest.mark.slow
+def test_a_log_is_read_and_followed_in_time(chatter, browser):
+    check(measure.log(browser, chatter))
+
+
+@pytest.mark.slow
+def test_a_grid_of_1000_tasks_and_50_runs_is_drawn_and_scrolled_in_time(giant, browser):
+    check(measure.grid(browser, giant))
+
+
+@pytest.mark.slow
+def test_a_hundred_events_a_second_leave_the_core_to_others(crowd, browser):
+    check(measure.events(browser, crowd))
+
+
+@pytest.mark.slow
+def test_an_hour_of_events_leaves_nothing_behind(crowd, browser):
+    check(measure.heap(browser, crowd, count=60_000))

@@ -1,6 +1,6 @@
 /** What a list of jobs is asked: which to show, in which order, and what the numbers on top say. Pure. */
 
-import type { JobState } from '../store';
+import type { Bar, JobState } from '../store';
 import { median } from './duration';
 import { words } from './cron';
 import { isFinal, STATES, worst, type State } from './states';
@@ -17,21 +17,54 @@ export const FILTERS: { name: Filter; word: string; state?: State }[] = [
   { name: 'late', word: 'Late' },
 ];
 
-/** The state of its last run that ended; undefined if none did. */
-export const lastEnded = (job: JobState): State | undefined => job.bars.findLast((bar) => isFinal(bar.state))?.state;
+/** What is asked of a job again and again. */
+interface Digest {
+  /** The state of its last run that ended; undefined if none did. */
+  ended: State | undefined;
+  /** The newest of its runs that go on, and how many do. */
+  newest: Bar | undefined;
+  active: number;
+  retrying: boolean;
+  /** How long its runs take, milliseconds. */
+  usual: number | null;
+  /** The share that failed. */
+  failures: number;
+  next: number;
+}
 
-export const isActive = (job: JobState): boolean => job.bars.some((bar) => !isFinal(bar.state));
+const digests = new WeakMap<JobState, Digest>();
+
+/** Found once for each state of a job: one that changes is another object. */
+export function digest(job: JobState): Digest {
+  let found = digests.get(job);
+  if (!found) {
+    const { bars } = job;
+    const open = bars.filter((bar) => !isFinal(bar.state));
+    const lengths = (good: boolean) => bars.flatMap((bar) => (bar.took != null && (!good || bar.state === 'successful') ? [bar.took] : []));
+    found = {
+      ended: bars.findLast((bar) => isFinal(bar.state))?.state,
+      newest: open.at(-1),
+      active: open.length,
+      retrying: open.some((bar) => bar.state === 'upforretry'),
+      usual: median(lengths(true)) ?? median(lengths(false)),
+      failures: bars.length ? bars.filter((bar) => bar.state === 'failed').length / bars.length : 0,
+      next: job.active ? (parse(job.next) ?? Infinity) : Infinity,
+    };
+    digests.set(job, found);
+  }
+  return found;
+}
 
 export function fits(job: JobState, filter: Filter): boolean {
   switch (filter) {
     case 'all':
       return true;
     case 'failing':
-      return lastEnded(job) === 'failed';
+      return digest(job).ended === 'failed';
     case 'active':
-      return isActive(job);
+      return digest(job).active > 0;
     case 'retrying':
-      return job.bars.some((bar) => bar.state === 'upforretry');
+      return digest(job).retrying;
     case 'paused':
       return Boolean(job.schedule) && !job.active;
     case 'late':
@@ -40,14 +73,7 @@ export function fits(job: JobState, filter: Filter): boolean {
 }
 
 /** The state a row is headed by: what goes on, else how the last run ended. */
-export function headState(job: JobState): State | undefined {
-  const open = job.bars.findLast((bar) => !isFinal(bar.state));
-  return open?.state ?? lastEnded(job);
-}
-
-export const usual = (job: JobState): number | null =>
-  median(job.bars.flatMap((bar) => (bar.took != null && bar.state === 'successful' ? [bar.took] : []))) ??
-  median(job.bars.flatMap((bar) => (bar.took != null ? [bar.took] : [])));
+export const headState = (job: JobState): State | undefined => digest(job).newest?.state ?? digest(job).ended;
 
 export function matches(job: JobState, text: string): boolean {
   if (!text) return true;
@@ -69,25 +95,22 @@ export const SORT_WORD: Record<Sort, string> = {
 function attention(job: JobState): number {
   if (fits(job, 'failing')) return 0;
   if (fits(job, 'retrying')) return 1;
-  if (isActive(job)) return 2;
+  if (fits(job, 'active')) return 2;
   if (job.late) return 3;
   return 4;
 }
 
-const nextOf = (job: JobState): number => (job.active ? (parse(job.next) ?? Infinity) : Infinity);
 const lastOf = (job: JobState): number => job.bars.at(-1)?.submitted ?? 0;
-const rate = (job: JobState): number =>
-  job.bars.length ? job.bars.filter((bar) => bar.state === 'failed').length / job.bars.length : 0;
 
 /** The names in order; ties keep the order of registration. */
 export function sorted(jobs: readonly JobState[], sort: Sort): string[] {
   const key: Record<Sort, (a: JobState, b: JobState) => number> = {
-    attention: (a, b) => attention(a) - attention(b) || compare(nextOf(a), nextOf(b)),
+    attention: (a, b) => attention(a) - attention(b) || compare(digest(a).next, digest(b).next),
     name: (a, b) => a.name.localeCompare(b.name, 'en', { numeric: true }),
-    next: (a, b) => compare(nextOf(a), nextOf(b)),
+    next: (a, b) => compare(digest(a).next, digest(b).next),
     last: (a, b) => compare(lastOf(b), lastOf(a)),
-    duration: (a, b) => compare(usual(b) ?? -1, usual(a) ?? -1),
-    failures: (a, b) => rate(b) - rate(a),
+    duration: (a, b) => compare(digest(b).usual ?? -1, digest(a).usual ?? -1),
+    failures: (a, b) => digest(b).failures - digest(a).failures,
   };
   return jobs.toSorted(key[sort]).map((job) => job.name);
 }
@@ -106,8 +129,8 @@ export function count(jobs: Iterable<JobState>, now: number): Counts {
   const counts: Counts = { failing: 0, active: 0, next: null, soon: 0 };
   for (const job of jobs) {
     if (fits(job, 'failing')) counts.failing++;
-    for (const bar of job.bars) if (!isFinal(bar.state)) counts.active++;
-    const at = nextOf(job);
+    const { active, next: at } = digest(job);
+    counts.active += active;
     if (at < Infinity) {
       if (at - now < 3_600_000) counts.soon++;
       if (at > now - 1000 && (!counts.next || at < counts.next.at)) counts.next = { job: job.name, at };
@@ -133,13 +156,22 @@ export const GROUPING_WORD: Record<Grouping, string> = { none: 'No groups', tag:
 /** A row of the list: a job, or the head of a group. */
 export type ListRow = { job: JobState } | { group: string; jobs: JobState[]; state: State | undefined; closed: boolean };
 
+const rows = new WeakMap<JobState, ListRow>();
+
+/** The row of a job; the same one for the same state of it, so that it is not drawn anew. */
+function rowOf(job: JobState): ListRow {
+  const row = rows.get(job) ?? { job };
+  rows.set(job, row);
+  return row;
+}
+
 /** What a job is grouped by: its first tag, or what its name has before a slash. Empty: it is in no group. */
 const groupOf = (job: JobState, by: Grouping): string =>
   by === 'tag' ? (job.tags[0] ?? '') : by === 'prefix' && job.name.includes('/') ? job.name.slice(0, job.name.indexOf('/') + 1) : '';
 
 /** Jobs under the heads of their groups, each at the place of its first job; closed ones have their head only. */
 export function grouped(jobs: readonly JobState[], by: Grouping, closed: ReadonlySet<string>): ListRow[] {
-  if (by === 'none') return jobs.map((job) => ({ job }));
+  if (by === 'none') return jobs.map(rowOf);
   const groups = new Map<string, JobState[]>();
   for (const job of jobs) {
     const group = groupOf(job, by);
@@ -152,6 +184,6 @@ export function grouped(jobs: readonly JobState[], by: Grouping, closed: Readonl
   return [...groups].flatMap(([group, jobs]): ListRow[] => {
     const states = jobs.flatMap((job) => headState(job) ?? []);
     const isClosed = closed.has(group);
-    return [{ group, jobs, state: states.length ? worst(states) : undefined, closed: isClosed }, ...(isClosed ? [] : jobs.map((job) => ({ job })))];
+    return [{ group, jobs, state: states.length ? worst(states) : undefined, closed: isClosed }, ...(isClosed ? [] : jobs.map(rowOf))];
   });
 }

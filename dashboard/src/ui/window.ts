@@ -7,10 +7,14 @@ export interface Window {
 
 const SPARE = 12;
 const SHORT = 120;
+let last: Window = { from: 0, to: 0 };
 
 /** The rows to draw of `count` rows of one height, in a list whose top is `top` pixels below the top of the screen. */
 export function visible(count: number, height: number, top: number, screen: number): Window {
   if (count <= SHORT) return { from: 0, to: count };
-  const from = Math.max(0, Math.floor(-top / height) - SPARE);
-  return { from: Math.min(from, count), to: Math.min(count, Math.ceil((screen - top) / height) + SPARE) };
+  // In steps, and the same object where it is the same, so that most of the time scrolling changes nothing.
+  const from = Math.min(count, Math.max(0, Math.floor(-top / height / SPARE - 1) * SPARE));
+  const to = Math.min(count, Math.ceil((screen - top) / height / SPARE + 1) * SPARE);
+  if (last.from !== from || last.to !== to) last = { from, to };
+  return last;
 }
