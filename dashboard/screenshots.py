@@ -34,6 +34,25 @@ PAGES = {
     "never-ran": "/ui/jobs/example-complex-analytics",
     "gone": "/ui/executions/gone",
 }
+GESTURES = {
+    "jobs-chosen": (
+        "/ui/",
+        [
+            lambda page: page.select_option("[aria-label=Groups]", "tag"),
+            lambda page: page.check("[aria-label='Select sync_crm']"),
+            lambda page: page.check("[aria-label='Select sitemap']"),
+            lambda page: page.get_by_text("Run 2", exact=True).click(),
+        ],
+    ),
+    "log-search": (
+        "/ui/executions/{failed}?task=load_orders&line=6",
+        [
+            lambda page: page.fill("[data-filter]", "copy"),
+            lambda page: page.locator("[data-filter]").press("Enter"),
+        ],
+    ),
+    "drain": ("/ui/system", [lambda page: page.get_by_text("Drain…").click()]),
+}
 THEMES = ("light", "dark")
 WIDTHS = {360: 740, 768: 900, 1280: 800}
 SETTLE_MS = 900
@@ -56,9 +75,13 @@ def main(folder: Path, wanted: list[str]) -> None:
                     page = browser.new_context(
                         viewport={"width": width, "height": height}, color_scheme=theme, timezone_id="Europe/Berlin"
                     ).new_page()
-                    for name in wanted or PAGES:
-                        page.goto(server.url + PAGES[name].format(failed=records[0].id, running=running))
+                    for name in wanted or [*PAGES, *GESTURES]:
+                        path, steps = GESTURES.get(name) or (PAGES[name], [])
+                        page.goto(server.url + path.format(failed=records[0].id, running=running))
                         page.wait_for_timeout(SETTLE_MS)
+                        for step in steps:
+                            step(page)
+                            page.wait_for_timeout(SETTLE_MS / 3)
                         page.screenshot(path=folder / f"{name}-{theme}-{width}.png")
                     page.context.close()
             browser.close()

@@ -195,6 +195,21 @@ class Visit:
         self.page.wait_for_selector(".skeletons", state="detached")
         return self.page
 
+    def violations(self):
+        """What axe finds on the page as it stands."""
+        if not AXE.is_file():
+            lacking("axe-core is not installed: npm ci in dashboard/")
+        debugger = self.context.new_cdp_session(self.page)  # the page's policy stays on
+        debugger.send("Runtime.evaluate", {"expression": AXE.read_text()})
+        told = "found.violations.map(v => [v.id, v.nodes.map(n => n.html.slice(0, 200) + n.failureSummary)])"
+        tags = "['wcag2a','wcag2aa','wcag21a','wcag21aa','wcag22aa']"
+        asked = {
+            "expression": f"axe.run(document, {{runOnly: {tags}}}).then(found => {told})",
+            "awaitPromise": True,
+            "returnByValue": True,
+        }
+        return debugger.send("Runtime.evaluate", asked)["result"]["value"]
+
     def complaints(self):
         """What the console said that no page may make it say."""
         return [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from goflow_trio.core.messages import ScheduleMissed
 
 
@@ -219,3 +221,39 @@ def test_a_count_of_the_same_errors_leads_to_exactly_those(server, visit):
         assert page.locator("tbody", has_text=one[-8:]).count() == 1
     page.click("text=these 2")
     page.wait_for_selector("tbody tr >> nth=3")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_midst_of_a_gesture(theme, furnished, visit):
+    at = visit(furnished, color_scheme=theme, reduced_motion="reduce")
+    page = at.open("/ui/", "[aria-label='Select nightly']")
+    page.select_option("[aria-label=Groups]", "tag")
+    page.locator(".fold").first.click()
+    page.check("[aria-label='Select wide']")
+    page.get_by_text("Run 1", exact=True).click()
+    page.wait_for_selector("[aria-label=Confirm]")
+    assert at.violations() == []
+    page = at.open(f"/ui/executions/{furnished.failed}?task=load&line=2", ".log-text")
+    page.fill("[data-filter]", "server")
+    page.locator("[data-filter]").press("Enter")
+    page.wait_for_selector(".hits button")
+    assert at.violations() == []
+    page = at.open("/ui/system", "text=Drain…")
+    page.click("text=Drain…")
+    page.wait_for_selector("text=go on to their end")
+    assert at.violations() == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_nothing_scrolls_sideways_in_the_midst_of_a_gesture(width, furnished, visit):
+    page = visit(furnished, viewport={"width": width, "height": 740}).open("/ui/", "[aria-label='Select nightly']")
+    page.select_option("[aria-label=Groups]", "prefix")
+    page.check("[aria-label='Select wide']")
+    page.check("[aria-label='Select long']")
+    page.wait_for_selector(".bulk")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    box = page.locator("[data-filter]").bounding_box()
+    assert box["width"] > 100, "there is room to type"
+    page.goto(f"{furnished.url}/ui/executions/{furnished.failed}?task=load&line=2")
+    page.wait_for_selector(".log-text")
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
