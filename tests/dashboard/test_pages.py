@@ -199,7 +199,8 @@ def test_a_graph_folds_what_is_alike_and_is_walked_by_arrows(server, visit):
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(".sr:has-text('map_* ×20: 20 ok; after start')", state="attached")
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Fold alike")
+    page.wait_for_selector("text=Fold again")
+    page.keyboard.press("f")
     assert page.locator(".node").count() == 22
 
 
