@@ -165,7 +165,11 @@ class Live {
     const abort = new AbortController();
     const stop = () => abort.abort();
     signal.addEventListener('abort', stop);
-    let watchdog = setTimeout(stop, FIRST_BYTE_MS);
+    let held = false; // back by something on the way
+    let watchdog = setTimeout(() => {
+      held = true;
+      stop();
+    }, FIRST_BYTE_MS);
     let hiding: ReturnType<typeof setTimeout> | undefined;
     const onVisibility = () => {
       clearTimeout(hiding);
@@ -207,7 +211,7 @@ class Live {
         if (frames.events.length) await sleep(frames.events.length > CROWD ? CROWD_PACE_MS : PACE_MS);
       }
     } catch (error) {
-      if (abort.signal.aborted && !signal.aborted && !this.#gaveWay && this.connection === 'connecting') await this.#poll(topic, signal);
+      if (held && !signal.aborted) await this.#poll(topic, signal);
       else throw error;
     } finally {
       clearTimeout(watchdog);

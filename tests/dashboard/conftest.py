@@ -46,8 +46,9 @@ def lacking(reason):
 class Server:
     """A server in a thread. It keeps its port over a restart."""
 
-    def __init__(self, jobs=make_jobs, store="memory://"):
+    def __init__(self, jobs=make_jobs, store="memory://", **options):
         self.jobs = jobs
+        self.options = options
         self.store = store
         self.port = 0
         self.start()
@@ -58,7 +59,7 @@ class Server:
         self._failure = None
 
         async def main():
-            self.goflow = Goflow(self.store)
+            self.goflow = Goflow(self.store, **self.options)
             for job in self.jobs():
                 self.goflow.add_job(job)
             self._token = trio.lowlevel.current_trio_token()

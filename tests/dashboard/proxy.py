@@ -10,11 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class Proxy:
-    """Use it as a context; `url` is where it listens, without the prefix."""
+    """Use it as a context; `url` is where it listens, without the prefix. Nothing comes back from below `holds`."""
 
-    def __init__(self, port, prefix=""):
+    def __init__(self, port, prefix="", holds=None):
         self.port = port
         self.prefix = prefix
+        self.holds = holds
+        self._ends = threading.Event()
         self.asked = []
         self._passing = set()
         self._is_up = threading.Event()
@@ -43,6 +45,9 @@ class Proxy:
         if not self._is_up.is_set() or not asked.path.startswith(self.prefix + "/"):
             return
         self.asked.append(asked.path)
+        if self.holds and asked.path.startswith(self.prefix + self.holds):
+            self._ends.wait()
+            return
         upstream = http.client.HTTPConnection("127.0.0.1", self.port)
         body = asked.rfile.read(int(asked.headers.get("Content-Length") or 0))
         headers = {name: value for name, value in asked.headers.items() if name not in {"Host", "Connection"}}
@@ -79,6 +84,7 @@ class Proxy:
         return self
 
     def __exit__(self, *exc_info):
+        self._ends.set()
         self._server.shutdown()
         self.cut()
         self._server.server_close()

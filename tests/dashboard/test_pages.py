@@ -119,7 +119,7 @@ def test_axe_finds_nothing(name, theme, furnished, visit):
     assert at.violations() == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280])
+@pytest.mark.parametrize("width", [360, 640, 768, 1280])  # 640: 1280 at 200 %
 def test_nothing_scrolls_sideways(width, furnished, visit):
     at = visit(furnished, viewport={"width": width, "height": 740})
     too_wide = []
