@@ -255,6 +255,7 @@ export interface System extends Stamp {
   trio: string;
   jobs: number;
   paused: number;
+  missed: number;
   executions: { used: number; limit: number };
   tasks_running: number;
   tasks_retrying: number;

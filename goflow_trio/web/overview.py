@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -246,7 +247,8 @@ class LoopLag(Struct):
 class System(Stamp, kw_only=True):
     """How the server is, and how much it has to do. `streams` are subscriptions to the feed, `events` all it told.
 
-    `draining`: since when it takes on nothing new. `limits` are those that are in use, and the pools.
+    `missed` instants had no run in the last 24 hours, of those that are kept (`missed` of a job's grid). `draining`:
+    since when it takes on nothing new. `limits` are those that are in use, and the pools.
     """
 
     state: str
@@ -257,6 +259,7 @@ class System(Stamp, kw_only=True):
     trio: str
     jobs: int
     paused: int
+    missed: int
     executions: Use
     tasks_running: int
     tasks_retrying: int
@@ -292,6 +295,7 @@ async def system(engine: Engine) -> System:
         trio=trio.__version__,
         jobs=len(engine.jobs),
         paused=sum(job.schedule is not None and not engine.is_active(job.name) for job in engine.jobs.values()),
+        missed=_missed_lately(engine),
         executions=Use(len(live), limits.ACTIVE_EXECUTIONS),
         tasks_running=states[State.RUNNING],
         tasks_retrying=states[State.UPFORRETRY],
@@ -307,6 +311,11 @@ async def system(engine: Engine) -> System:
         failing=list(_failing(engine, history)),
         **stamp(engine, history),  # type: ignore[arg-type]
     )
+
+
+def _missed_lately(engine: Engine) -> int:
+    since = engine.now() - timedelta(days=1)
+    return sum(event.count for name in engine.jobs for event in engine.missed(name) if event.at >= since)
 
 
 def _descriptors() -> int | None:

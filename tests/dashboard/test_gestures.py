@@ -257,3 +257,19 @@ def test_nothing_scrolls_sideways_in_the_midst_of_a_gesture(width, furnished, vi
     page.goto(f"{furnished.url}/ui/executions/{furnished.failed}?task=load&line=2")
     page.wait_for_selector(".log-text")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_a_run_that_was_run_again_says_so_and_an_error_can_be_copied(server, visit):
+    run = server.run("broken").id
+    server.call(lambda: server.engine.retry(run, by="<i>ada</i>", reason="disk was full"))
+    at = visit(server)
+    at.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = at.open(f"/ui/executions/{run}", "dt:has-text('Run again')")
+    page.wait_for_selector("text=3 tasks by <i>ada</i>: disk was full")
+    page.wait_for_selector(".badge:has-text('Failed')")
+    page.get_by_role("button", name="Copy", exact=True).first.click()
+    copied = page.evaluate("() => navigator.clipboard.readText()")
+    assert "ConnectionError: server closed the connection unexpectedly" in copied
+    page = at.open("/ui/runs", "[aria-label=Job]")
+    page.select_option("[aria-label=Job]", "broken")
+    page.wait_for_url("**job=broken*")
