@@ -190,7 +190,10 @@ class Executions:
             return None
         live = list(self.store.ledger.live.values())
         tasks = sum(task.state is State.RUNNING for record in live for task in record.tasks.values())
-        detail = f"{len(live)} executions and {tasks} running tasks are left; nothing new begins"
+        left = (
+            f"{_count(len(live), 'execution')} with {_count(tasks, 'running task')} left" if live else "nothing is left"
+        )
+        detail = f"{left}; nothing new begins until that is taken back, or the next start"
         return Cause(Condition.DRAINING, "draining", detail, self.draining)
 
     def supervise(
@@ -323,3 +326,7 @@ class Executions:
         await self.store.promptly(execution._supervisor.ask(Decided(task, approved, by, comment)))
         if not was_answered_so(execution.record.tasks[task], attempt, approved=approved, by=by):
             raise WrongState(f"task {task!r} of execution {execution_id} was answered or ended otherwise meanwhile")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"

@@ -39,7 +39,10 @@ async def test_what_has_begun_ends_and_nothing_new_begins(autojump_clock):
         since = engine.draining
         (cause,) = engine.health().causes
         assert (cause.name, str(engine.health().state), engine.health().ready) == ("draining", "draining", False)
-        assert cause.detail == "1 executions and 0 running tasks are left; nothing new begins"
+        assert (
+            cause.detail
+            == "1 execution with 0 running tasks left; nothing new begins until that is taken back, or the next start"
+        )
         with pytest.raises(EngineDraining, match="takes on nothing new"):
             await engine.submit("short")
         await engine.pause("ticking")

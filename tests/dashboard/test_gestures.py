@@ -140,7 +140,7 @@ def test_a_server_drains_and_every_page_says_so_and_takes_work_again(server, vis
     page.keyboard.press("Enter")
     page.wait_for_selector("text=1 run with 1 running task go on to their end")
     page.get_by_role("button", name="Drain", exact=True).press("Enter")
-    page.wait_for_selector(".banner:has-text('Draining: 1 executions and 1 running tasks are left')")
+    page.wait_for_selector(".banner:has-text('Draining: 1 execution with 1 running task left')")
     for key in ("j", "r", "e"):
         page.keyboard.press("g")
         page.keyboard.press(key)
