@@ -25,7 +25,8 @@ from goflow_trio import Goflow, Job, Noop, Security, Task
 from goflow_trio.web.guard import Caller, Role
 
 SIGN_IN = "/oidc/"
-SESSION, LOGIN = "oidc_session", "oidc_login"
+SIGN_OUT = "/api/logout"
+SESSION, LOGIN, LEFT = "oidc_session", "oidc_login", "oidc_left"
 SESSION_SECONDS, LOGIN_SECONDS = 8 * 3600, 600
 
 
@@ -59,18 +60,22 @@ class OidcLogin:
         return None if role is None else Caller(email, role)
 
     def middleware(self, app: Any) -> Any:
-        """Wrap the app: for `gf.use`. What is below `/oidc/` is answered here, all the rest by the app."""
+        """Wrap the app: for `gf.use`. What is below `/oidc/` is answered here, all the rest by the app.
+
+        So is signing out, wherever it is asked for: the app knows nothing of the cookie that has to go.
+        """
         pages = QuartTrio("oidc_login")
         pages.add_url_rule(SIGN_IN, "begin", self._begin)
         pages.add_url_rule(f"{SIGN_IN}callback", "callback", self._callback)
-        pages.add_url_rule(f"{SIGN_IN}sign-out", "sign_out", self._sign_out, methods=["POST"])
+        pages.add_url_rule(SIGN_OUT, "sign_out", self._sign_out, methods=["POST"])
         for kind in (AuthlibBaseError, JoseError, BadSignature, httpx2.HTTPError, KeyError):
             pages.register_error_handler(kind, self._failed)
 
         async def either(scope: Any, receive: Any, send: Any) -> None:
             path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-            ours = scope["type"] == "http" and path.startswith(SIGN_IN)
-            await (pages if ours else app)(scope, receive, send)
+            is_sign_out = (scope["type"], scope.get("method"), path) == ("http", "POST", SIGN_OUT)
+            is_ours = is_sign_out or (scope["type"] == "http" and path.startswith(SIGN_IN))
+            await (pages if is_ours else app)(scope, receive, send)
 
         return either
 
@@ -80,7 +85,10 @@ class OidcLogin:
         async with self._client() as client:
             provider = await self._provider(client)
             url, login["state"] = client.create_authorization_url(
-                provider["authorization_endpoint"], code_verifier=login["verifier"], nonce=login["nonce"]
+                provider["authorization_endpoint"],
+                code_verifier=login["verifier"],
+                nonce=login["nonce"],
+                **({"prompt": "login"} if LEFT in request.cookies else {}),
             )
         answer = redirect(url, 303)
         _set_cookie(answer, LOGIN, self._logins.dumps(login), LOGIN_SECONDS)
@@ -103,12 +111,16 @@ class OidcLogin:
             return Response("You have signed in, but nobody here gave you a role.", 403, content_type="text/plain")
         answer = redirect(login["next"], 303)
         _set_cookie(answer, SESSION, self._sessions.dumps(email), SESSION_SECONDS)
-        _set_cookie(answer, LOGIN, "", 0)
+        for cookie in (LOGIN, LEFT):
+            _set_cookie(answer, cookie, "", 0)
         return answer
 
     async def _sign_out(self) -> Any:
-        answer = Response("Signed out.", content_type="text/plain")
-        _set_cookie(answer, SESSION, "", 0)
+        """End the session here. The provider's own goes on, so it is told to ask who it is before the next one."""
+        answer = Response('{"success":true}', content_type="application/json")
+        for cookie in (SESSION, LOGIN):
+            _set_cookie(answer, cookie, "", 0)
+        _set_cookie(answer, LEFT, "1", SESSION_SECONDS)
         return answer
 
     async def _failed(self, error: Exception) -> Response:

@@ -41,6 +41,7 @@ class Provider:
         self.issuer = ""
         self.claims = {"sub": "7", "email": "alice@example.org", "email_verified": True}
         self.codes = {}
+        self.asked = {}
         self.app = QuartTrio("provider")
         self.app.add_url_rule("/.well-known/openid-configuration", "metadata", self.metadata)
         self.app.add_url_rule("/authorize", "authorize", self.authorize)
@@ -52,7 +53,7 @@ class Provider:
         return {"issuer": self.issuer, **{name: f"{self.issuer}/{path}" for name, path in paths.items()}}
 
     async def authorize(self):
-        asked = request.args
+        asked = self.asked = request.args
         assert (asked["client_id"], asked["response_type"]) == (CLIENT[0], "code")
         assert asked["code_challenge_method"] == "S256"
         code = secrets.token_urlsafe()
@@ -121,10 +122,27 @@ async def test_a_browser_is_sent_to_the_provider_and_comes_back_as_somebody_know
         assert (await browser.post("/api/jobs/nightly/submit")).status_code == 200
         foreign = await browser.post("/api/jobs/nightly/submit", headers={"Origin": "https://evil.example"})
         assert foreign.status_code == 403
-        assert (await browser.post("/oidc/sign-out")).status_code == 200
-        assert (await browser.get("/api/jobs")).status_code == 401
     (submitted,) = [line for line in caplog.messages if "/submit" in line and '"status":200' in line]
     assert '"by":"alice@example.org"' in submitted
+
+
+@pytest.mark.parametrize("root_path", ["", "/flow"])
+async def test_who_signs_out_is_out_and_is_asked_again_by_the_provider(root_path):
+    async with world(root_path=root_path) as (provider, _, browser):
+        assert (await browser.get("/api/jobs", headers=PAGE)).status_code == 200
+        assert "prompt" not in provider.asked
+        foreign = await browser.post("/api/logout", headers={"Origin": "https://evil.example"})
+        assert foreign.status_code == 403
+        assert (await browser.get("/api/jobs")).status_code == 200
+        answer = await browser.post("/api/logout")  # as the dashboard does
+        assert (answer.status_code, answer.json()) == (200, {"success": True})
+        assert "oidc_session" not in browser.cookies
+        assert (await browser.get("/api/jobs")).status_code == 401
+        assert (await browser.get("/api/jobs", headers=PAGE)).status_code == 200
+        assert provider.asked["prompt"] == "login"
+        assert "oidc_left" not in browser.cookies
+        await browser.get("/oidc/")
+        assert "prompt" not in provider.asked
 
 
 async def test_nothing_is_answered_before_but_signing_in():
