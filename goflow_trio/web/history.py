@@ -39,8 +39,19 @@ CODES: dict[State, str] = {
 }
 """A state as one letter of the compact answers; `.` stands for a task that a run did not have."""
 
+_DIGITS = "".join(chr(code) for code in range(ord("#"), ord("~") + 1) if chr(code) != "\\")
+_LEAST_SECONDS, _MOST_SECONDS = 1e-3, 9.99e5
 _MESSAGE_CHARS = 300
 _VARIABLE = re.compile(r"0x[0-9a-f]+|\d+", re.IGNORECASE)
+
+
+def coded(seconds: float | None) -> str:
+    """Return seconds to three digits as two characters: 25,000 of them are half of an answer that spells them out."""
+    if seconds is None:
+        return "  "
+    scientific = f"{min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS):.2e}"  # 4.12e+01
+    number = 900 * (int(scientific[5:]) + 3) + int(scientific[0] + scientific[2:4]) - 100
+    return _DIGITS[number // 91] + _DIGITS[number % 91]
 
 
 @frozen
@@ -75,6 +86,7 @@ class Run:
         done: how many of its tasks have ended.
         total: how many it has.
         failure: why it failed.
+        length: how long it took, as `coded`: once, not for each page that asks.
     """
 
     id: str
@@ -87,6 +99,11 @@ class Run:
     done: int
     total: int
     failure: Failure | None
+    length: str = field(init=False)
+
+    @length.default
+    def _length(self) -> str:
+        return coded(self.seconds)
 
     @property
     def seconds(self) -> float | None:

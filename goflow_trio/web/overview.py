@@ -148,8 +148,8 @@ def _job_line(engine: Engine, job: Job, runs: list[Run]) -> JobLine:
         late=active and _is_late(engine, job),
         next=wire.timestamp(next(iter(engine.upcoming(job.name, 1)), None)),
         params=len(job.params),
-        states="".join(CODES[run.state] for run in runs),
-        took="".join(coded(run.seconds) for run in runs),
+        states="".join([CODES[run.state] for run in runs]),
+        took="".join([run.length for run in runs]),
         last=latest.id if latest else None,
         failure=root_failure(latest),
         live=[_live_run(run) for run in runs if not run.state.is_final],
@@ -184,19 +184,6 @@ def root_failure(run: Run | None) -> RootFailure | None:
     if run is None or run.failure is None:
         return None
     return RootFailure(run.id, run.failure.task, run.failure.type, run.failure.message)
-
-
-_DIGITS = "".join(chr(code) for code in range(ord("#"), ord("~") + 1) if chr(code) != "\\")
-_LEAST_SECONDS, _MOST_SECONDS = 1e-3, 9.99e5
-
-
-def coded(seconds: float | None) -> str:
-    """Return seconds to three digits as two characters: 25,000 of them are half of an answer that spells them out."""
-    if seconds is None:
-        return "  "
-    scientific = f"{min(max(seconds, _LEAST_SECONDS), _MOST_SECONDS):.2e}"  # 4.12e+01
-    number = 900 * (int(scientific[5:]) + 3) + int(scientific[0] + scientific[2:4]) - 100
-    return _DIGITS[number // 91] + _DIGITS[number % 91]
 
 
 def short(seconds: float | None) -> float | int | None:

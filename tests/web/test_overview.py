@@ -12,8 +12,7 @@ from goflow_trio import ConstantDelay, Goflow, Job, Noop, Task
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.messages import ScheduleMissed
 from goflow_trio.web import runs
-from goflow_trio.web.history import KEPT, history_of, sum_up
-from goflow_trio.web.overview import coded
+from goflow_trio.web.history import KEPT, coded, history_of, sum_up
 from tests.web.test_api import ended, submit
 
 
