@@ -1,6 +1,7 @@
 /** What can be done to jobs and executions, and the toasts and the dialog that go with it. Nothing is optimistic. */
 
 import { ApiError, part, post } from './api';
+import { wellbeing } from './health.svelte';
 import { live } from './live.svelte';
 import { duration, plural } from './model/duration';
 import { jobHref, router, runHref } from './router.svelte';
@@ -48,6 +49,7 @@ class Desk {
       return await work();
     } catch (error) {
       if (quiet) throw error;
+      if (error instanceof ApiError && error.status === 503) void wellbeing.look(); // it says why, on every page
       const text =
         error instanceof ApiError ? `${error.method} ${error.path.split('?')[0]}: ${error.message}` : String(error);
       this.toast({ kind: 'bad', text, retry: () => void this.run(key, work) });

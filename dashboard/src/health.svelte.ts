@@ -4,6 +4,7 @@ import { address, type Health } from './api';
 import { live } from './live.svelte';
 
 const EVERY_MS = 10_000;
+const UNWELL_MS = 3_000;
 const FIRST_MS = 1_000; // after what the page itself asks for
 
 class Wellbeing {
@@ -25,13 +26,12 @@ class Wellbeing {
 
   /** Ask until the function returned is called. */
   watch(): () => void {
-    const ask = () => void (document.hidden || this.look());
-    const first = setTimeout(ask, FIRST_MS);
-    const timer = setInterval(ask, EVERY_MS);
-    return () => {
-      clearTimeout(first);
-      clearInterval(timer);
+    const ask = async () => {
+      if (!document.hidden) await this.look();
+      timer = setTimeout(ask, this.state === 'OK' ? EVERY_MS : UNWELL_MS);
     };
+    let timer = setTimeout(ask, FIRST_MS);
+    return () => clearTimeout(timer);
   }
 }
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 import pytest
 
 from goflow_trio.core.messages import ScheduleMissed
+from goflow_trio.errors import StoreReadOnly
+from goflow_trio.stores.memory import MemoryBackend
+from goflow_trio.testing.faulty import WRITES, FaultyBackend
+from tests.dashboard.conftest import Server
 
 
 def at_line(page):
@@ -273,3 +277,27 @@ def test_a_run_that_was_run_again_says_so_and_an_error_can_be_copied(server, vis
     page = at.open("/ui/runs", "[aria-label=Job]")
     page.select_option("[aria-label=Job]", "broken")
     page.wait_for_url("**job=broken*")
+
+
+@pytest.mark.noisy
+def test_a_store_that_takes_no_writes_is_told_on_every_page_and_switches_actions_off(browser, visit):
+    backend = FaultyBackend(MemoryBackend())
+    server = Server(store=backend)
+    try:
+        page = visit(server).open("/ui/", "[aria-label='Run nightly']")
+        with backend.failing(operations=WRITES, error=StoreReadOnly("the <disk> is read-only")):
+            page.click("[aria-label='Run nightly']")  # the first write that fails tells
+            page.wait_for_selector("text=POST jobs/nightly/submit")
+            page.wait_for_selector(".banner.bad:has-text('The store takes no writes')", timeout=15_000)
+            button = page.locator("[aria-label='Run nightly']")
+            assert button.get_attribute("aria-disabled") == "true"
+            assert "the <disk> is read-only" in button.get_attribute("title")
+            for key, says in (("r", "Runs"), ("e", "Events"), ("s", "System")):
+                page.keyboard.press("g")
+                page.keyboard.press(key)
+                page.wait_for_selector(f"h1:has-text('{says}')")
+                assert page.locator(".banner.bad").count() == 1
+            assert page.locator("text=Drain…").get_attribute("aria-disabled") == "true"
+        page.wait_for_selector(".banner.bad", state="detached", timeout=15_000)
+    finally:
+        server.stop()
