@@ -97,6 +97,12 @@ def test_many_jobs_are_run_paused_and_cancelled_by_keyboard_and_numbers_are_aske
     page.keyboard.press("Enter")
     page.wait_for_selector("text=1 cancelled")
     page.wait_for_selector("[aria-label='Run long']")
+    for _ in range(2):
+        server.submit("long")
+    page.wait_for_selector("[aria-label='Watch the run of long']")
+    page.click("[aria-label='More for long']")
+    page.click("[role=menuitem]:has-text('Cancel 2 active runs…')")
+    page.wait_for_selector(".bulk:has-text('1 job selected') >> text=Cancel 2 runs")
 
 
 def test_many_runs_are_cancelled_and_tried_again_and_what_is_refused_is_told(server, visit):
@@ -271,6 +277,7 @@ def test_a_run_that_was_run_again_says_so_and_an_error_can_be_copied(server, vis
     page = at.open(f"/ui/executions/{run}", "dt:has-text('Run again')")
     page.wait_for_selector("text=3 tasks by <i>ada</i>: disk was full")
     page.wait_for_selector(".badge:has-text('Failed')")
+    page.wait_for_selector("link[rel=icon][href*='e0480f']", state="attached")
     page.get_by_role("button", name="Copy", exact=True).first.click()
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert "ConnectionError: server closed the connection unexpectedly" in copied
