@@ -155,20 +155,23 @@ class Place:
 
 
 class _Stream(trio.abc.Stream):
-    """A connection that says so when its peer leaves before it answered: trio-websocket would wait for ever."""
+    """A connection that says so when its peer leaves before it has answered: trio-websocket would wait for ever."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._was_answered = False
+        self._head: bytes | None = b""  # of the answer, as far as it came; None once it is complete
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         try:
             data = bytes(await self._stream.receive_some(max_bytes))
         except trio.BrokenResourceError:
             data = b""
-        if not data and not self._was_answered:
-            raise ConnectionResetError("the connection was closed before there was an answer")
-        self._was_answered = True
+        if self._head is not None:
+            if not data:
+                raise ConnectionResetError("the connection was closed before there was an answer")
+            self._head += data
+            if b"\r\n\r\n" in self._head:
+                self._head = None
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:

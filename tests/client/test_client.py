@@ -182,6 +182,29 @@ async def test_what_answers_may_be_none_of_ours(nursery):
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("answer", [b"", b"H", b"HTTP/1.1 101 \r\nupgrade: WebSo", b"HTTP/1.1 503 \r\n"])
+async def test_a_server_that_leaves_in_the_middle_of_its_answer_is_noticed_at_once(nursery, answer):
+    asked = 0
+
+    async def cut_short(stream):
+        nonlocal asked
+        asked += 1
+        await stream.receive_some()
+        await stream.send_all(answer)
+        await trio.aclose_forcefully(stream)
+
+    (listener,) = await nursery.start(partial(trio.serve_tcp, cut_short, 0, host="127.0.0.1"))
+    async with open_client(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as client:
+        with trio.fail_after(5):
+            with pytest.raises(Unreachable, match="closed before there was an answer"):
+                async with client.events():
+                    pass
+            with pytest.raises(Unreachable, match="no server answers"):
+                await client.jobs()
+    assert asked == 2
+    nursery.cancel_scope.cancel()
+
+
 async def test_tokens(tmp_path):
     file = tmp_path / "tokens"
     file.write_text("read read-token-0123456789 bob\noperate operate-token-0123456789 alice")
