@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
+import h11
 import msgspec
 import trio
 from attrs import field, frozen
@@ -31,6 +32,7 @@ from goflow_trio.client.asking import ClientError, Unavailable, Unreachable, err
 from goflow_trio.client.records import Execution
 
 _LIVE_ONLY = {"task.output", "task.progress"}
+_SWITCHES = b"HTTP/1.1 101 "
 _QUEUE = 100
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _SILENCE_SECONDS = 40.0
@@ -159,7 +161,7 @@ class _Stream(trio.abc.Stream):
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self._head: bytes | None = b""  # of the answer, as far as it came; None once it is complete
+        self._head: bytes | None = b""  # of the answer, as far as it came; None once it is a WebSocket
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         try:
@@ -170,7 +172,7 @@ class _Stream(trio.abc.Stream):
             if not data:
                 raise ConnectionResetError("the connection was closed before there was an answer")
             self._head += data
-            if b"\r\n\r\n" in self._head:
+            if self._head.startswith(_SWITCHES) and b"\r\n\r\n" in self._head:
                 self._head = None
         return data
 
@@ -252,8 +254,8 @@ class Reader:
             failure = _rejection(_first(group))
         except* (ConnectionClosed, trio.TooSlowError) as group:
             failure = None if self.connected.is_set() else self._unreachable(_first(group))
-        except* (HandshakeError, trio.BrokenResourceError, OSError, ValueError) as group:
-            failure = self._unreachable(_first(group))
+        except* (HandshakeError, h11.ProtocolError, trio.BrokenResourceError, OSError, ValueError) as group:
+            failure = failure or self._unreachable(_first(group))  # one that refused may leave right after it
         finally:
             await trio.aclose_forcefully(stream)  # noqa: ASYNC102  # trio-websocket leaves it open when it is refused
         if failure is not None:

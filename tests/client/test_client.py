@@ -182,8 +182,19 @@ async def test_what_answers_may_be_none_of_ours(nursery):
     nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("answer", [b"", b"H", b"HTTP/1.1 101 \r\nupgrade: WebSo", b"HTTP/1.1 503 \r\n"])
-async def test_a_server_that_leaves_in_the_middle_of_its_answer_is_noticed_at_once(nursery, answer):
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (b"", "closed before there was an answer"),
+        (b"H", "closed before there was an answer"),
+        (b"HTTP/1.1 101 \r\nupgrade: WebSo", "closed before there was an answer"),
+        (b"HTTP/1.1 503 x\r\ncontent-length: 9\r\n\r\nha", "closed before there was an answer"),
+        (b"HTTP/1.1 101 x\r\nupgrade: websocket\r\n\r\n", "no server answers"),
+        (b"SSH-2.0-server\r\n\r\n", "no server answers"),
+    ],
+)
+async def test_a_server_that_leaves_in_the_middle_of_its_answer_is_noticed_at_once(nursery, answer, says):
+    """So is one whose answer is none: what h11 raises about it ends nothing but this connection."""
     asked = 0
 
     async def cut_short(stream):
@@ -196,10 +207,10 @@ async def test_a_server_that_leaves_in_the_middle_of_its_answer_is_noticed_at_on
     (listener,) = await nursery.start(partial(trio.serve_tcp, cut_short, 0, host="127.0.0.1"))
     async with open_client(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as client:
         with trio.fail_after(5):
-            with pytest.raises(Unreachable, match="closed before there was an answer"):
+            with pytest.raises(Unreachable, match=says):
                 async with client.events():
                     pass
-            with pytest.raises(Unreachable, match="no server answers"):
+            with pytest.raises((Unreachable, Unavailable)):
                 await client.jobs()
     assert asked == 2
     nursery.cancel_scope.cancel()
