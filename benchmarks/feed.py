@@ -32,6 +32,7 @@ from urllib.parse import urlsplit
 import trio
 
 from goflow_trio import Engine, Goflow, Job, Noop, Task
+from goflow_trio.cli.serving import collect_seldom
 from goflow_trio.core import limits
 from goflow_trio.web import server
 from goflow_trio.web.fanout import fanout_of
@@ -168,6 +169,7 @@ async def obey() -> None:
     limits.SEND_SECONDS = LONG  # type: ignore[misc]  # see above
     server._DEAD_PEER_MILLISECONDS = int(1000 * LONG)  # type: ignore[misc]  # noqa: SLF001  # by the system
     limits.SUBSCRIBERS += 1  # type: ignore[misc]  # the one that does read
+    collect_seldom()  # as `goflow-trio serve` does
     async with serving() as (engine, port):
         print(port, flush=True)
         while line := await trio.to_thread.run_sync(sys.stdin.readline):

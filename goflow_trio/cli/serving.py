@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import secrets
@@ -18,6 +19,7 @@ from goflow_trio.web.guard.settings import Security
 from goflow_trio.web.guard.tokens import Role, digest, parse
 
 _TOKEN_BYTES = 32
+_COLLECTED_AFTER = 10_000
 
 
 @click.command()
@@ -139,6 +141,7 @@ def serve(
     if token_file is not None or audit_file is not None:
         _log_audit(audit_file)
     bind = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    collect_seldom()
     give_up = time.monotonic() + wait_for_store
     while True:
         try:
@@ -148,6 +151,18 @@ def serve(
                 raise
             click.echo(f"waiting for the store: {error}", err=True)
             time.sleep(1)
+
+
+def collect_seldom() -> None:
+    """Have Python look for garbage in circles more seldom, in a process that is the server's alone.
+
+    A look at all objects takes 0.2 s of a busy server and 0.5 s of one with 1,000 subscribers, and everything waits for
+    it. As Python has it, a busy server took one every 5,000 tasks, a third of its CPU time: most of what is in flight
+    outlives the 700 objects after which it is taken for old. What is there at the start is not looked at again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTED_AFTER, 10, 10)
 
 
 def _log_audit(path: str | None) -> None:
