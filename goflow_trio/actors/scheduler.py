@@ -93,23 +93,23 @@ class Scheduler:
         self._alarms: list[tuple[datetime, int, Callable[[], object]]] = []
         self._held = False
         self._turnstile = trio.CapacityLimiter(limits.SUBMITS_AT_ONCE)
-        self._bell = trio.Event()
+        self._nap = trio.CancelScope()  # what the actor waits in
 
     def wake(self, job: str) -> None:
         """Look at a job anew: its schedule was switched."""
         self._plan(job)
-        self._bell.set()
+        self._look_in_time()
 
     def hold(self, *, held: bool) -> None:
         """Let nothing that is due begin, or again."""
         self._held = held
-        self._bell.set()
+        self._look_in_time()
 
     def call_at(self, instant: datetime, callback: Callable[[], object]) -> None:
         """Call a function once the wall clock shows an instant, whatever steps it takes on the way."""
         self._turn += 1
         heapq.heappush(self._alarms, (instant, self._turn, callback))
-        self._bell.set()
+        self._look_in_time()
 
     async def run(self) -> None:
         """Submit what is due, until cancelled."""
@@ -121,13 +121,22 @@ class Scheduler:
                 if now < last:
                     await self._clock_was_set_back(last, now)
                 last = now
-                seconds = self._slice
-                if now >= _CLOCK_IS_SET and not self._held:
+                if self._may_start(now):
                     self._start_due(now, nursery)
-                    seconds = min(self._seconds_left(now), self._slice)
-                self._bell = trio.Event()
-                with trio.move_on_after(seconds):
-                    await self._bell.wait()
+                with trio.CancelScope(deadline=self._next_look(now)) as self._nap:
+                    await trio.sleep_forever()
+
+    def _may_start(self, now: datetime) -> bool:
+        return now >= _CLOCK_IS_SET and not self._held
+
+    def _next_look(self, now: datetime) -> float:
+        """Return when to look at the clock again, in trio's time."""
+        seconds = self._seconds_left(now) if self._may_start(now) else self._slice
+        return trio.current_time() + min(seconds, self._slice)
+
+    def _look_in_time(self) -> None:
+        """Let the actor wait no longer than until what is due first: something was planned, or switched."""
+        self._nap.deadline = min(self._nap.deadline, self._next_look(self._host.now()))
 
     def _start_due(self, now: datetime, nursery: trio.Nursery) -> None:
         while self._alarms and self._alarms[0][0] <= now:
@@ -216,7 +225,7 @@ class Scheduler:
         finally:
             self._busy.discard(name)
         self._plan(name)
-        self._bell.set()
+        self._look_in_time()
 
     async def _do_due(self, job: Job) -> None:
         host = self._host
@@ -254,8 +263,14 @@ class Scheduler:
                 await host.cancel_active(name, f"replaced by the run of {instant.astimezone(UTC).isoformat()}")
         # A submit that failed may yet come to be: tried again under the same id it is the same execution.
         execution_id = self._ids.setdefault((name, instant), host.new_id())
-        async with self._turnstile:
+        try:
+            self._turnstile.acquire_nowait()  # which saves the turn of the loop that `acquire` always takes
+        except trio.WouldBlock:
+            await self._turnstile.acquire()
+        try:
             await host.submit_scheduled(name, instant, execution_id)
+        finally:
+            self._turnstile.release()
         del self._ids[name, instant]
 
     async def _miss(self, job: str, span: tuple[datetime, datetime], reason: str, cause: str, count: int = 1) -> None:
