@@ -8,6 +8,7 @@ from goflow_trio.core.messages import ScheduleMissed
 from goflow_trio.errors import StoreReadOnly
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import WRITES, FaultyBackend
+from goflow_trio.web import runs
 from tests.dashboard.conftest import Server
 
 
@@ -308,3 +309,16 @@ def test_a_store_that_takes_no_writes_is_told_on_every_page_and_switches_actions
         page.wait_for_selector(".banner.bad", state="detached", timeout=15_000)
     finally:
         server.stop()
+
+
+def test_runs_beyond_those_looked_at_are_looked_for_further_back(server, visit, monkeypatch):
+    monkeypatch.setattr(runs, "SCANNED", 3)
+    old = server.run("broken").id
+    for _ in range(4):
+        server.run("shell")
+    page = visit(server).open("/ui/runs?state=failed", "text=No run matches among the newest 3")
+    page.get_by_text("Look further back").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"tbody tr:has-text('{old[-8:]}')")
+    page.wait_for_selector("text=1 run · newest first")
+    assert page.locator(".chip:has-text('Succeeded') b").inner_text() == "4"
