@@ -7,6 +7,7 @@ Needs what the browser tests need (tests/dashboard/conftest.py).
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import sys
@@ -90,4 +91,8 @@ def main(folder: Path, wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("pages", nargs="*", metavar="PAGE", help=", ".join(PAGES))
+    chosen = parser.parse_args()
+    main(chosen.folder, chosen.pages)

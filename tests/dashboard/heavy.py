@@ -42,14 +42,15 @@ async def fill(engine):
         ]
 
 
-def layered(name, layers, width):
+def layered(name, layers, width, work=None, **options):
     """A job of tasks in layers, each after two of the layer before."""
-    job = Job(name)
-    layer = [job.add(Task(f"t_0_{n}", Noop())) for n in range(width)]
+    job = Job(name, **options)
+    work = work or Noop()
+    layer = [job.add(Task(f"t_0_{n}", work)) for n in range(width)]
     for depth in range(1, layers):
         after = []
         for n in range(width):
-            task = job.add(Task(f"t_{depth}_{n}", Noop()))
+            task = job.add(Task(f"t_{depth}_{n}", work))
             layer[n] >> task
             layer[(n * 7 + depth) % width] >> task
             after.append(task)
@@ -59,7 +60,16 @@ def layered(name, layers, width):
 
 def graphs():
     yield layered("large", 50, 20)
-    yield layered("middling", 20, 10)
+
+
+def with_a_steady_one():
+    """The many, and one of 600 tasks, of which fifty run each second: that makes a hundred events."""
+
+    async def work():
+        await trio.sleep(0.02)
+
+    yield layered("steady", 30, 20, work, max_active_tasks=1)
+    yield from many_jobs()
 
 
 def talkers():

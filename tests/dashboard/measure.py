@@ -21,7 +21,7 @@ import trio
 from attrs import frozen
 
 from tests.dashboard.conftest import FLAGS, NAMES, Server
-from tests.dashboard.heavy import fill, graphs, many_jobs, one_that_fails, talkers
+from tests.dashboard.heavy import fill, graphs, many_jobs, one_that_fails, talkers, with_a_steady_one
 
 WATCH = """wanted => {
     window.shifts = [];
@@ -308,6 +308,14 @@ def events(browser, crowd, seconds=8):
             busy = cold.busy(seconds)
         yield Figure("jobs without events: of a core", 100 * idle, 10, "%")
         yield Figure("100 events a second, jobs: of a core", 100 * busy, 40, "%")
+    execution = crowd.submit("steady")
+    page = f"{crowd.url}/ui/executions/{execution}?view=graph"
+    with Cold(browser, page, "[aria-label^='Graph of 600'] path") as cold:
+        cold.page.wait_for_timeout(1000)
+        before, begun = crowd.engine.seq, time.monotonic()
+        busy = cold.busy(6)
+        rate = (crowd.engine.seq - before) / (time.monotonic() - begun)
+    yield Figure("100 events a second, graph of 600: of a core", 100 * busy * 100 / rate, 40, "%")
 
 
 def gesture(browser, broken, times=3):
@@ -364,7 +372,7 @@ MEASURES = {
     "graph": (graph, graphs),
     "grid": (grid, graphs),
     "log": (log, talkers),
-    "events": (events, many_jobs),
+    "events": (events, with_a_steady_one),
     "gesture": (gesture, one_that_fails),
     "heap": (heap, many_jobs),
 }
@@ -375,7 +383,7 @@ def main():
     from playwright.sync_api import sync_playwright  # of the extra `browser`
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", choices=[*MEASURES, []], default=[])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(MEASURES))
     parser.add_argument("--events", type=int, default=360_000, help="how many the heap is measured over")
     chosen = parser.parse_args()
     path = os.environ.get("GOFLOW_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)))
