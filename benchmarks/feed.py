@@ -5,9 +5,10 @@ Run it: `python benchmarks/feed.py [SUBSCRIBERS] [PAIRS]`.
 The cost is measured in pairs, because a machine that does other things too is faster at one moment than at the next.
 Two servers of the same kind, each a process of its own, run the same block of executions in turns, one right after the
 other; one of them has the crowd, and after half of the pairs the other one has it, so that what is special about a
-process falls out. What counts is the server's own CPU time a task; the time by the clock is told beside it. A pair
-gives a ratio; told are the median of these and their middle half. The same is measured without any crowd: as much as
-two equal servers seem to differ then, a difference says nothing.
+process (some percent) falls out. What counts is the server's own CPU time a task; the time by the clock is told
+beside it. A pair gives a ratio; told is the median of these with its notch, 1.57 times the middle half by the root of
+their number: what lies within is noise. Beside times, the steps of the loop are counted, which no other program
+disturbs: a subscriber that is woken for an event takes some.
 
 The crowd is sockets of a third process that ask for the events, every other one as a WebSocket, and never read. The
 buffers of all are full before anything is measured, and the times after which they would be cut off are raised so that
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -37,8 +39,8 @@ from goflow_trio.core import limits
 from goflow_trio.web import server
 from goflow_trio.web.fanout import fanout_of
 
-EXECUTIONS = 1200
-AT_ONCE = 100
+EXECUTIONS = 120
+AT_ONCE = 60
 TASKS = 20
 PUSHES = 100
 LONG = 3600.0
@@ -105,8 +107,8 @@ collector = Collector()
 async def run_block(engine: Engine) -> dict[str, float]:
     """Run a block of executions; return the seconds that a task took: of CPU, of that without collecting, of the clock.
 
-    Collecting is Python's, of what refers to itself in circles. It looks at all objects there are, seldom; a block has
-    two to six of these looks, so they are most of what pairs differ by.
+    Collecting is Python's, of what refers to itself in circles. It looks at many objects, seldom; a block has such a
+    look or has none, so that is most of what pairs differ by.
     """
     cpu, clock, collecting = time.process_time(), time.perf_counter(), collector.seconds
     for _ in range(EXECUTIONS // AT_ONCE):
@@ -116,6 +118,26 @@ async def run_block(engine: Engine) -> dict[str, float]:
     tasks = EXECUTIONS * TASKS
     cpu, clock = time.process_time() - cpu, time.perf_counter() - clock
     return {"cpu": cpu / tasks, "rest": (cpu - collector.seconds + collecting) / tasks, "clock": clock / tasks}
+
+
+class Steps(trio.abc.Instrument):
+    """Counts how often the loop runs a task of its own."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count one."""
+        self.count += 1
+
+
+async def count_steps(engine: Engine) -> dict[str, float]:
+    """Return how many steps of the loop a task takes."""
+    steps = Steps()
+    trio.lowlevel.add_instrument(steps)
+    await run_block(engine)
+    trio.lowlevel.remove_instrument(steps)
+    return {"steps": steps.count / EXECUTIONS / TASKS}
 
 
 async def meet(engine: Engine, count: int) -> dict[str, float]:
@@ -177,6 +199,8 @@ async def obey() -> None:
             match order:
                 case "block":
                     done = await run_block(engine)
+                case "steps":
+                    done = await count_steps(engine)
                 case "state":
                     feed = engine.store.feed
                     done = {"subscribers": feed.subscribers, "reading": fanout_of(feed).reading}
@@ -257,21 +281,28 @@ def compare(crowded: Server, alone: Server, pairs: int) -> list[dict[str, float]
     return found
 
 
-def tell(title: str, found: list[dict[str, float]]) -> None:
+def tell(title: str, *turns: list[dict[str, float]]) -> None:
+    """Print the median of each turn's pairs, and of several turns the mean of those."""
     for what, name in NAMES.items():
-        low, median, high = statistics.quantiles([one[what] for one in found], n=4, method="inclusive")
-        print(f"{title}: {name} {median:+.1%}, middle half {low:+.1%} to {high:+.1%}, {len(found)} pairs", flush=True)
+        medians, notches = [], []
+        for found in turns:
+            low, median, high = statistics.quantiles([one[what] for one in found], n=4, method="inclusive")
+            medians.append(median)
+            notches.append(1.57 * (high - low) / len(found) ** 0.5)
+        notch = math.hypot(*notches) / len(notches)
+        count = sum(map(len, turns))
+        print(f"{title}: {name} {statistics.mean(medians):+.1%} ± {notch:.1%}, {count} pairs", flush=True)
 
 
 def main(count: int, pairs: int) -> None:
     with ExitStack() as stack:
         servers = Server(stack), Server(stack)
         for one in servers:
-            for _ in range(5):
+            for _ in range(20):
                 used = one.do("block")
         print(f"a task takes {1e6 * used['cpu']:.0f} µs of CPU; {EXECUTIONS * TASKS:,} of them are a block")
         tell("two servers alone", compare(*servers, pairs))
-        found = []
+        turns = []
         for crowded, alone in (servers, servers[::-1]):
             met = crowded.meet(count)
             settle(servers, crowded, count)
@@ -280,13 +311,15 @@ def main(count: int, pairs: int) -> None:
                 f"slowest execution meanwhile {1e3 * met['slowest']:.0f} ms, lag of the loop {1e3 * met['lag']:.0f} ms",
                 flush=True,
             )
-            found += compare(crowded, alone, (pairs + 1) // 2)
+            turns.append(compare(crowded, alone, (pairs + 1) // 2))
+            steps = [one.do("steps")["steps"] for one in (crowded, alone)]
+            print(f"steps of the loop a task: {steps[0]:.2f} beside the crowd, {steps[1]:.2f} alone", flush=True)
             assert crowded.do("state")["subscribers"] == count  # they are all there still
             age = crowded.do("push")
             print(f"push beside them: median {1e3 * age['median']:.1f} ms, p99 {1e3 * age['p99']:.1f} ms", flush=True)
             crowded.part()
             settle(servers, crowded, 0)
-        tell(f"beside {count:,} that stall", found)
+        tell(f"beside {count:,} that stall", *turns)
         age = servers[0].do("push")
         print(f"push alone: median {1e3 * age['median']:.1f} ms, p99 {1e3 * age['p99']:.1f} ms")
 
@@ -296,4 +329,4 @@ if __name__ == "__main__":
         trio.run(obey)
     else:
         given = [int(text) for text in sys.argv[1:]]
-        main(*given, *(1000, 12)[len(given) :])
+        main(*given, *(1000, 80)[len(given) :])
