@@ -22,6 +22,7 @@ _STRINGS = re.compile(rb'"(?:[^"\\]+|\\.?)*+"?', re.DOTALL)  # matches an unclos
 _DATE = re.compile(r"\d{4}-")
 _BRACKETS = re.compile(rb"[\[\]{}]")
 _LAX_KINDS = {"", "application/json"}
+_WHITE_SPACE = b" \t\r\n"
 
 
 class UnsupportedBody(UsageError):
@@ -82,7 +83,7 @@ def read_body(data: str | bytes, kind: Any, content_type: str | None) -> Any:
         UsageError: it is no JSON, ambiguous, too deep, or does not fit.
     """
     raw = data.encode() if isinstance(data, str) else data
-    if not raw.strip() and NoneType in get_args(kind):
+    if not raw.strip(_WHITE_SPACE) and NoneType in get_args(kind):
         return None
     if content_type is not None and content_type not in _LAX_KINDS:
         raise UnsupportedBody(f"the body is {content_type}; send JSON, with Content-Type: application/json")

@@ -131,3 +131,12 @@ async def test_redirects_reflect_nothing_and_stay_here():
         assert "<script>" not in answer.text
         assert (await client.get("//api/health/")).status_code == 404
         assert (await client.get("//api/health")).status_code == 404
+
+
+@pytest.mark.parametrize(("data", "is_empty"), [(b"", True), (b" \t\r\n", True), (b"\x0c", False), (b"\x0b\n", False)])
+def test_only_what_json_calls_white_space_makes_an_empty_body(data, is_empty):
+    if is_empty:
+        assert read_body(data, Body | None, "application/json") is None
+    else:
+        with pytest.raises(UsageError, match="cannot be used"):
+            read_body(data, Body | None, "application/json")
