@@ -24,12 +24,19 @@ def fan():
     return job
 
 
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
+
+
 async def stalled(port, path):
     """Return a subscriber with a small buffer that never reads."""
     one = trio.socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     await one.connect(("127.0.0.1", port))
-    await one.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    more = UPGRADE if path == "/api/ws" else ""
+    await one.send(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{more}\r\n".encode())
     return one
 
 
@@ -43,7 +50,7 @@ async def test_stalled_readers_cost_nothing_and_do_not_hold_up_the_end(monkeypat
             engine = gf._running()
             feed = engine.store.feed
             for number in range(STALLED):
-                path = ("/api/events", "/stream")[number % 2]
+                path = ("/api/events", "/stream", "/api/ws")[number % 3]
                 stack.enter_context(await stalled(urlsplit(url).port, path))
             while feed.subscribers < STALLED or fanout_of(feed).reading:  # until the buffers of all of them are full
                 for execution in [await engine.submit("fan") for _ in range(20)]:
