@@ -14,6 +14,7 @@ import os
 import shutil
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -234,3 +235,10 @@ def visit(browser, request):
         one.context.close()
     if request.node.get_closest_marker("noisy") is None:
         assert [line for one in made for line in one.complaints()] == []
+
+
+def expect(locator: Any) -> Any:
+    """Return Playwright's assertions on what is in a page, which wait; imported only where there is Playwright."""
+    from playwright.sync_api import expect as playwright_expect  # of the extra `browser`
+
+    return playwright_expect(locator)

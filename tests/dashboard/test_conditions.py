@@ -5,10 +5,9 @@ the system's own; and that it stands still.
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import expect
 
 from goflow_trio.web.guard.settings import Security
-from tests.dashboard.conftest import Server
+from tests.dashboard.conftest import Server, expect
 from tests.dashboard.measure import Cold
 from tests.dashboard.proxy import Proxy
 from tests.dashboard.test_pages import PAGES, SHOWS, path_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import expect
+from tests.dashboard.conftest import expect
 
 
 def state_of(page):
