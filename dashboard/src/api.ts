@@ -217,6 +217,8 @@ export interface Context extends Stamp {
   previous: string | null;
   next: string | null;
   median: number | null;
+  /** How many seconds each task takes where it is good. */
+  medians: Record<string, number>;
   /** Seconds that a run may take. */
   timeout: number | null;
   failure: Failure | null;

@@ -1,12 +1,16 @@
 import { describe, expect, it } from 'vitest';
 import { words } from '../src/model/cron';
-import { bytes, decodeTook, duration, median, quantile, relative, tickLabel } from '../src/model/duration';
+import { bytes, decodeTook, duration, median, quantile, relative, tickLabel, versus } from '../src/model/duration';
 import { score } from '../src/model/fuzzy';
 import { readTraceback } from '../src/model/errors';
 import { clock, dayAndMinute, dayKey, full, oddity, offset, timeOf, when } from '../src/model/time';
 import { tally, worst } from '../src/model/states';
 
 describe('duration', () => {
+  it.each([
+    [110, 100, '+10 %'], [100, 100, '+0 %'], [40, 100, '−60 %'], [5, null, ''], [null, 5, ''], [5, 0, ''],
+  ])('%s against %s is %s', (took, usual, text) => expect(versus(took, usual)).toBe(text));
+
   it.each([
     [0, '0ms'], [87, '87ms'], [999, '999ms'], [999.6, '1.0s'], [3_940, '3.9s'], [9_949, '9.9s'], [9_951, '10s'],
     [59_400, '59s'], [59_600, '1m 00s'], [359_600, '6m 00s'], [252_000, '4m 12s'], [3_599_600, '1h 00m'],

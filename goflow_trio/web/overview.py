@@ -186,10 +186,8 @@ def root_failure(run: Run | None) -> RootFailure | None:
     return RootFailure(run.id, run.failure.task, run.failure.type, run.failure.message)
 
 
-def short(seconds: float | None) -> float | int | None:
+def short(seconds: float) -> float | int:
     """Return seconds with three digits that count: what a bar can show, in few bytes."""
-    if seconds is None:
-        return None
     rounded = float(f"{seconds:.3g}")
     return int(rounded) if rounded.is_integer() else rounded
 

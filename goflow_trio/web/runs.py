@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ import trio
 from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
-from goflow_trio.core.record import ExecutionRecord
+from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import ScheduleError, UnknownExecution, UnknownJob, UsageError
 from goflow_trio.jobs.job import Job
@@ -349,11 +350,7 @@ def _facts(engine: Engine, job: Job) -> JobFacts:
 
 def _task_line(job: Job | None, name: str, records: list[ExecutionRecord]) -> TaskLine:
     found = [record.tasks[name] for record in records if name in record.tasks]
-    took = [
-        (last.finished - last.started).total_seconds()
-        for task in found
-        if task.state is State.SUCCESSFUL and task.attempts and (last := task.attempts[-1]).finished is not None
-    ]
+    took = _good_seconds(found)
     return TaskLine(
         name=name,
         successful=sum(task.state is State.SUCCESSFUL for task in found),
@@ -363,6 +360,15 @@ def _task_line(job: Job | None, name: str, records: list[ExecutionRecord]) -> Ta
         longest=short(max(took)) if took else None,
         definition=None if job is None else task_definition(job[name]),
     )
+
+
+def _good_seconds(tasks: Iterable[TaskRecord]) -> list[float]:
+    """Return how long the attempts took that were good."""
+    return [
+        (last.finished - last.started).total_seconds()
+        for task in tasks
+        if task.state is State.SUCCESSFUL and task.attempts and (last := task.attempts[-1]).finished is not None
+    ]
 
 
 def task_definition(task: Task) -> TaskDefinition:
@@ -424,8 +430,10 @@ async def job_calendar(engine: Engine, job: str, query: CalendarRange) -> Calend
 class RunContext(Stamp, kw_only=True):
     """A run, and what makes sense of it.
 
-    `median` is how long the job's good runs take, in seconds, `timeout` how long one may. `alike` are those of the
-    `compared` runs before it that failed in the same way: the same task, and an error that differs in numbers only.
+    `median` is how long the job's good runs take, in seconds, `timeout` how long one may. `medians` is how long each of
+    its tasks takes where it is good, over the job's ten newest runs; one that never was is not in it. `alike` are those
+    of the `compared` runs before it that failed in the same way: the same task, and an error that differs in numbers
+    only.
     """
 
     execution: ExecutionDetails
@@ -438,6 +446,7 @@ class RunContext(Stamp, kw_only=True):
     previous: str | None
     next: str | None
     median: float | int | None
+    medians: dict[str, float | int]
     timeout: float | None
     failure: RootFailure | None
     alike: list[str]
@@ -457,6 +466,8 @@ async def execution_context(engine: Engine, execution: str) -> RunContext:
     own = sum_up(record)
     before = [run for run in runs if run.id < record.id]
     took = [run.seconds for run in runs if run.seconds is not None and run.state is State.SUCCESSFUL]
+    newest = await engine.newest(record.job, limit=_COMPARED)
+    good = {name: _good_seconds(one.tasks[name] for one in newest if name in one.tasks) for name in record.tasks}
     job = engine.jobs.get(record.job)
     return RunContext(
         execution=wire.execution_details(record),
@@ -469,6 +480,7 @@ async def execution_context(engine: Engine, execution: str) -> RunContext:
         previous=before[-1].id if before else None,
         next=next((run.id for run in runs if run.id > record.id), None),
         median=short(statistics.median(took)) if took else None,
+        medians={name: short(statistics.median(seconds)) for name, seconds in good.items() if seconds},
         timeout=None if job is None else job.timeout,
         failure=root_failure(own),
         alike=[run.id for run in before[-_COMPARED:] if _are_alike(run, own)],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from goflow_trio.core.messages import ScheduleMissed
@@ -322,3 +324,14 @@ def test_runs_beyond_those_looked_at_are_looked_for_further_back(server, visit, 
     page.wait_for_selector(f"tbody tr:has-text('{old[-8:]}')")
     page.wait_for_selector("text=1 run · newest first")
     assert page.locator(".chip:has-text('Succeeded') b").inner_text() == "4"
+
+
+def test_tasks_tell_how_long_they_waited_and_how_they_compare(server, visit):
+    for _ in range(2):
+        run = server.run("shell").id
+    page = visit(server).open(f"/ui/executions/{run}", "th:has-text('vs median')")
+    wait, compared = page.locator("tr:has-text('echo') td").nth(4), page.locator("tr:has-text('echo') td").nth(5)
+    assert re.fullmatch(r"[\d.]+m?s", wait.inner_text())
+    assert re.fullmatch(r"[+−]\d+ %", compared.inner_text())
+    page = visit(server).open(f"/ui/executions/{server.run('broken').id}", "th:has-text('vs median')")
+    assert page.locator("tr:has-text('load') td").nth(5).inner_text() == "–", "it never was good"

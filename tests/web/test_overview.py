@@ -202,6 +202,8 @@ async def test_an_execution_in_its_context_knows_its_neighbours_and_who_failed_a
         assert context["execution"] == await read(client, f"/api/executions/{ids[1]}")
         assert (context["previous"], context["next"]) == (ids[0], ids[2])
         assert (context["alike"], context["compared"]) == ([ids[0]], 1)
+        assert list(context["medians"]) == ["good"], "what never was good has no median"
+        assert context["medians"]["good"] >= 0
         assert context["dag"] == {"good": ["bad"], "bad": []}
         assert context["definitions"]["bad"]["trigger_rule"] == "allSuccessful"
         assert (await client.get("/api/executions/nope/context")).status_code == 404

@@ -22,6 +22,13 @@ export function duration(ms: number | null | undefined): string {
   return `${Math.floor(hours / 24)}d ${hours % 24}h`;
 }
 
+/** "+10 %", "−3 %": how much longer than usual something took; empty if that is not known. */
+export function versus(took: number | null, usual: number | null): string {
+  if (took == null || !usual) return '';
+  const percent = Math.round((100 * (took - usual)) / usual);
+  return `${percent < 0 ? '−' : '+'}${Math.abs(percent)} %`;
+}
+
 /** How long the run at a place took, in milliseconds, from the compact answer, which has two characters for each. */
 export function decodeTook(text: string, place: number): number | null {
   const digit = (at: number): number => {
