@@ -15,6 +15,14 @@ export interface Slice {
   /** The number of the line it begins in. */
   line: number;
   finished: boolean;
+  /** From which lines on they are of another second or stream. */
+  marks: Mark[];
+}
+
+export interface Mark {
+  line: number;
+  at: string;
+  stream: string;
 }
 
 interface Body {
@@ -25,6 +33,7 @@ interface Body {
   finished: boolean;
   line: number;
   text: string;
+  marks: Mark[];
 }
 
 export interface Hits {

@@ -29,13 +29,14 @@ class Prefs {
   keys = $state(kept('keys', 'on'));
   sort = $state(kept('sort', 'attention'));
   wrap = $state(kept('wrap', 'off'));
+  time = $state(kept('time', 'off'));
   group = $state(kept('group', 'none'));
   /** Groups that are closed, one a line. */
   closed = $state(kept('closed', ''));
 
   readonly viewerZone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 
-  set<K extends 'theme' | 'zone' | 'rows' | 'runs' | 'keys' | 'sort' | 'wrap' | 'group' | 'closed'>(name: K, value: Prefs[K]): void {
+  set<K extends 'theme' | 'zone' | 'rows' | 'runs' | 'keys' | 'sort' | 'wrap' | 'time' | 'group' | 'closed'>(name: K, value: Prefs[K]): void {
     (this as unknown as Record<string, unknown>)[name] = value;
     keep(name, String(value));
     this.paint();

@@ -228,6 +228,14 @@ class Approval(Answer, frozen=True):
     by: str = ""
 
 
+class LogMark(Answer, frozen=True):
+    """From this line on, until the next mark: when it began to arrive, and from which stream."""
+
+    line: int
+    at: datetime
+    stream: str
+
+
 class Log(Answer, frozen=True):
     """A part of what an attempt printed; offsets count the bytes printed. `line` is the number of its first line."""
 
@@ -240,6 +248,7 @@ class Log(Answer, frozen=True):
     truncated: bool = False
     finished: bool = True
     line: int = 1
+    marks: list[LogMark] = []
 
 
 class LogHit(Answer, frozen=True):

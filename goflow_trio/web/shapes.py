@@ -301,12 +301,21 @@ class Stats(Struct, rename="camel"):
     tasks: dict[str, TaskStats]
 
 
+class LogMark(Struct):
+    """From this line on, until the next mark: when it began to arrive, and from where (`stdout`, `stderr`, `log` …)."""
+
+    line: int
+    at: Timestamp
+    stream: str
+
+
 class Log(Struct, rename="camel"):
     """A part of what an attempt printed.
 
     `kept` are the ranges of bytes that can be read: one, or where the middle of a flood is gone, two. `line` is the
     number of the line that `offset` is in, from 1, among the lines that are kept. `text` has the replacement character
-    for what is no UTF-8; ask with `format=text` for the bytes themselves.
+    for what is no UTF-8; ask with `format=text` for the bytes themselves. `marks` tell when its lines came and from
+    which stream, where that changes and once a second at most; of more than 2,000 the last ones.
     """
 
     attempt: int
@@ -318,6 +327,7 @@ class Log(Struct, rename="camel"):
     finished: bool
     line: int
     text: str
+    marks: list[LogMark]
 
 
 class LogHit(Struct):

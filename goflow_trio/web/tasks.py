@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.output import OutputSlice
-from goflow_trio.web import shapes
+from goflow_trio.web import shapes, wire
 from goflow_trio.web.answering import problem
 from goflow_trio.web.routes import Answer, Headers, Routes
 
@@ -19,6 +19,7 @@ routes = Routes("tasks")
 
 _MOST = 2**53
 _HIT_BYTES = 500
+_MARKS = 2_000
 _RANGE = re.compile(r"bytes=(?P<first>\d{1,16})?-(?P<last>\d{1,16})?")
 _Bytes = Annotated[int, Meta(ge=0, le=_MOST)]
 
@@ -164,7 +165,31 @@ def _as_text(found: OutputSlice, *, is_tail: bool) -> shapes.Log:
         finished=found.finished,
         line=found.line,
         text=data.decode("utf-8", "replace"),
+        marks=find_marks(found),
     )
+
+
+def find_marks(found: OutputSlice) -> list[shapes.LogMark]:
+    """Return where lines are of another stream or second than those before; a line is where its first byte is.
+
+    Args:
+        found: a part of an output, with its pieces.
+    """
+    marks: list[shapes.LogMark] = []
+    line, last = found.line, None
+    for piece in found.pieces:
+        begin = piece.offset - found.offset
+        end = begin + piece.size
+        begins_line = not begin or found.data[begin - 1] == _NEWLINE
+        what = piece.stream, piece.at.replace(microsecond=0)
+        if what != last and (begins_line or found.data.find(_NEWLINE, begin, end - 1) >= 0):
+            marks.append(shapes.LogMark(line + (not begins_line), wire.instant(piece.at), piece.stream))
+            last = what
+        line += found.data.count(_NEWLINE, begin, end)
+    return marks[-_MARKS:]
+
+
+_NEWLINE = 0x0A
 
 
 _CONTINUATIONS = bytes(range(0x80, 0xC0))

@@ -335,3 +335,21 @@ def test_tasks_tell_how_long_they_waited_and_how_they_compare(server, visit):
     assert re.fullmatch(r"[+−]\d+ %", compared.inner_text())
     page = visit(server).open(f"/ui/executions/{server.run('broken').id}", "th:has-text('vs median')")
     assert page.locator("tr:has-text('load') td").nth(5).inner_text() == "–", "it never was good"
+
+
+def test_lines_tell_their_time_and_their_stream_when_asked_and_go_on_telling(server, visit):
+    run = server.run("shell").id
+    at = visit(server)
+    page = at.open(f"/ui/executions/{run}", ".log-text")
+    times = page.locator(".log-times")
+    assert not times.is_visible()
+    page.get_by_role("button", name="Time", exact=True).click()
+    assert times.is_visible()
+    shown = dict(zip(page.inner_text(".log-text").splitlines(), times.inner_text().splitlines(), strict=True))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", shown["to stdout"])
+    assert re.fullmatch(r"\d\d:\d\d:\d\d err", shown["to stderr"])
+    assert at.violations() == []
+    page = at.open(f"/ui/executions/{server.submit('long')}", ".log-text >> text=line 3")  # remembered; and live
+    assert re.fullmatch(r"(\d\d:\d\d:\d\d\s*){4,}", page.inner_text(".log-times"))
+    page.get_by_role("button", name="Wrap", exact=True).click()
+    assert not page.locator(".log-times").first.is_visible(), "where lines wrap there are no columns"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 import trio
 
 from goflow_trio import Approve, Command, Job, Task
-from goflow_trio.web.tasks import _cut_apart, find_lines
+from goflow_trio.core.output import OutputPiece, OutputSlice
+from goflow_trio.web.tasks import _cut_apart, find_lines, find_marks
 from tests.web.test_api import ended, serving, submit
 
 TEXT = "äöü " * 200
@@ -37,6 +40,8 @@ async def log():
 async def test_the_whole_log(log):
     body = (await log()).json()
     size = len(TEXT.encode())
+    (mark,) = body.pop("marks")
+    assert (mark["line"], mark["stream"]) == (1, "stdout")
     assert body == {
         "attempt": 1,
         "offset": 0,
@@ -203,3 +208,34 @@ async def test_a_submit_at_an_instant_waits_for_it():
         record = (await client.get(f"/api/executions/{execution}")).json()
         assert (record["state"], record["scheduledFor"]) == ("notstarted", "2099-12-31T23:00:00Z")
         assert (await client.post("/api/jobs/noop-1/submit", json={"at": "2100-01-01"})).status_code == 400
+
+
+def test_lines_have_the_time_and_the_stream_of_their_first_byte():
+    parts = [
+        (b"one\ntw", "stdout", 0.0),
+        (b"o", "stderr", 0.1),  # no line begins in it
+        (b"\n", "stderr", 0.2),
+        (b"three\nfour\n", "stderr", 0.3),
+        (b"five\n", "stderr", 0.9),  # the same second
+        (b"six\n", "stderr", 1.0),
+        (b"sev", "stdout", 1.1),
+        (b"en\neight", "stderr", 1.2),
+    ]
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    pieces, data = [], b""
+    for text, stream, at in parts:
+        pieces.append(OutputPiece(100 + len(data), len(text), start + timedelta(seconds=at), stream))
+        data += text
+    kept = ((100, 100 + len(data)),)
+    found = OutputSlice(1, 100, 100 + len(data), kept, finished=True, data=data, pieces=tuple(pieces), line=41)
+    marks = [(mark.line, mark.at, mark.stream) for mark in find_marks(found)]
+    assert marks == [
+        (41, "2026-01-01T00:00:00Z", "stdout"),
+        (43, "2026-01-01T00:00:00.3Z", "stderr"),
+        (46, "2026-01-01T00:00:01Z", "stderr"),
+        (47, "2026-01-01T00:00:01.1Z", "stdout"),
+        (48, "2026-01-01T00:00:01.2Z", "stderr"),
+    ]
+    flood = [OutputPiece(2 * n, 2, start + timedelta(seconds=n), "log") for n in range(3000)]
+    found = OutputSlice(1, 0, 6000, ((0, 6000),), finished=True, data=b"x\n" * 3000, pieces=tuple(flood))
+    assert [mark.line for mark in find_marks(found)] == list(range(1001, 3001)), "the last ones"

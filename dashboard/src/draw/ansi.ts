@@ -78,9 +78,9 @@ function applyCodes(style: Style, text: string): void {
     else if (code === 27) style.inverse = false;
     else if (code === 29) style.strike = false;
     else if (code >= 30 && code <= 37) [style.fg, style.color] = [`f${code - 30}`, undefined];
-    else if (code >= 90 && code <= 97) [style.fg, style.color] = [`f${code - 82}`, undefined];
+    else if (code >= 90 && code <= 97) [style.fg, style.color] = [`f${code - 90}`, undefined];
     else if (code >= 40 && code <= 47) [style.bg, style.background] = [`b${code - 40}`, undefined];
-    else if (code >= 100 && code <= 107) [style.bg, style.background] = [`b${code - 92}`, undefined];
+    else if (code >= 100 && code <= 107) [style.bg, style.background] = [`b${code - 100}`, undefined];
     else if (code === 39) [style.fg, style.color] = ['', undefined];
     else if (code === 49) [style.bg, style.background] = ['', undefined];
     else if (code === 38 || code === 48) {
@@ -89,7 +89,7 @@ function applyCodes(style: Style, text: string): void {
       let color: string | undefined;
       if (mode === 5) {
         const number = codes[i + 2] ?? 0;
-        if (number < 16) named = (code === 38 ? 'f' : 'b') + number;
+        if (number < 16) named = (code === 38 ? 'f' : 'b') + (number % 8);
         else color = indexed(number);
         i += 2;
       } else if (mode === 2) {

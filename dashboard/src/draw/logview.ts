@@ -16,6 +16,8 @@ export class LogView {
   errors = 0;
   /** The number of the first line. */
   first = 1;
+  /** What stands beside lines, from each line on until the next, in order. Set before the lines are added. */
+  marks: (readonly [line: number, text: string])[] = [];
   #last: HTMLElement | null = null;
   #inLast = 0;
   #open = ''; // the line that has not ended yet
@@ -25,10 +27,16 @@ export class LogView {
 
   clear(first: number): void {
     this.root.replaceChildren();
+    this.marks = [];
     this.lines = this.errors = this.#inLast = 0;
     this.first = first;
     this.#last = this.#openNode = null;
     this.#open = '';
+  }
+
+  /** The number that the next line gets that begins. */
+  get next(): number {
+    return this.first + this.lines + (this.#open ? 1 : 0);
   }
 
   /** Add what came. A line without its end is shown, and grows. */
@@ -131,6 +139,7 @@ export class LogView {
     const text = block.lastElementChild as HTMLElement;
     const from = Number(block.dataset.first) + Number(block.dataset.count ?? 0);
     block.firstElementChild!.append(lines.map((_, i) => `${from + i}\n`).join(''));
+    block.children[1]!.append(lines.map((_, i) => beside(this.marks, from + i) + '\n').join(''));
     const count = Number(block.dataset.count ?? 0) + lines.length;
     block.dataset.count = String(count);
     block.style.setProperty('contain-intrinsic-size', `auto ${count * LINE}px`);
@@ -151,15 +160,18 @@ export class LogView {
   }
 }
 
+/** What stands beside a line. */
+export const beside = (marks: LogView['marks'], line: number): string => marks.findLast(([from]) => from <= line)?.[1] ?? '';
+
 function newBlock(first: number): HTMLElement {
   const block = document.createElement('div');
   block.className = 'log-block';
-  const numbers = document.createElement('pre');
-  numbers.className = 'log-numbers';
-  numbers.setAttribute('aria-hidden', 'true');
-  const text = document.createElement('pre');
-  text.className = 'log-text';
-  block.append(numbers, text);
+  for (const name of ['numbers', 'times', 'text']) {
+    const column = document.createElement('pre');
+    column.className = `log-${name}`;
+    column.ariaHidden = name === 'text' ? null : 'true';
+    block.append(column);
+  }
   block.dataset.first = String(first);
   return block;
 }
