@@ -100,6 +100,8 @@ export interface Runs extends Stamp {
   counts: Partial<Record<State, number>>;
   scanned: number;
   complete: boolean;
+  /** Of all jobs. */
+  tags: string[];
 }
 
 export interface TaskDefinition {

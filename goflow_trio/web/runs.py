@@ -5,6 +5,7 @@ All of it is read-only and made of records; what is compact is coded as in `over
 
 from __future__ import annotations
 
+import difflib
 import statistics
 from collections import Counter
 from collections.abc import Iterable
@@ -62,7 +63,7 @@ class RunList(Stamp, kw_only=True):
 
     `counts` are those of all that match but for their state. `scanned` runs were looked at for them; unless `complete`
     there are older ones that were not, and a `next` to look at them from. Of states that are not final, `runs` and
-    `counts` are always complete.
+    `counts` are always complete. `tags` are those of all jobs, whatever matches.
     """
 
     runs: list[RunLine]
@@ -70,6 +71,7 @@ class RunList(Stamp, kw_only=True):
     counts: dict[State, int]
     scanned: int
     complete: bool
+    tags: list[str]
 
 
 class WantedRuns(Struct):
@@ -117,7 +119,15 @@ async def list_runs(engine: Engine, query: WantedRuns) -> RunList:
             found += [(record, run) for record, run in older if wanted.has(run.state)]
             following = found[query.limit - 1][1].id if len(found) > query.limit else None
     rows = [run_line(record, run) for record, run in found[: query.limit]]
-    return RunList(runs=rows, next=following, counts=dict(counts), scanned=len(records), complete=complete, **seq)  # type: ignore[arg-type]
+    return RunList(
+        runs=rows,
+        next=following,
+        counts=dict(counts),
+        scanned=len(records),
+        complete=complete,
+        tags=sorted({tag for job in engine.jobs.values() for tag in job.tags}),
+        **seq,  # type: ignore[arg-type]
+    )
 
 
 def _unfinished(engine: Engine, before: str) -> list[ExecutionRecord]:
@@ -299,7 +309,9 @@ async def job_grid(engine: Engine, job: str, query: HowManyRuns) -> Grid:
     records = list(reversed(await engine.newest(job, limit=query.runs)))
     definition = engine.jobs.get(job)
     if definition is None and not records:
-        raise UnknownJob(f"no job {job[:100]!r} is registered, and no run of one is kept")
+        near = difflib.get_close_matches(job[:100], engine.jobs, n=3)
+        mend = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise UnknownJob(f"no job {job[:100]!r} is registered, and no run of one is kept{mend}")
     if definition is not None:
         names, dag = [task.name for task in definition], {name: list(to) for name, to in definition.graph.items()}
     else:  # its code is gone, its history is not

@@ -11,7 +11,7 @@ from goflow_trio.errors import StoreReadOnly
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import WRITES, FaultyBackend
 from goflow_trio.web import runs
-from tests.dashboard.conftest import Server
+from tests.dashboard.conftest import Server, expect
 
 
 def at_line(page):
@@ -284,8 +284,8 @@ def test_a_run_that_was_run_again_says_so_and_an_error_can_be_copied(server, vis
     page.get_by_role("button", name="Copy", exact=True).first.click()
     copied = page.evaluate("() => navigator.clipboard.readText()")
     assert "ConnectionError: server closed the connection unexpectedly" in copied
-    page = at.open("/ui/runs", "[aria-label=Job]")
-    page.select_option("[aria-label=Job]", "broken")
+    page = at.open("/ui/runs", "[aria-label=job]")
+    page.select_option("[aria-label=job]", "broken")
     page.wait_for_url("**job=broken*")
 
 
@@ -353,3 +353,44 @@ def test_lines_tell_their_time_and_their_stream_when_asked_and_go_on_telling(ser
     assert re.fullmatch(r"(\d\d:\d\d:\d\d\s*){4,}", page.inner_text(".log-times"))
     page.get_by_role("button", name="Wrap", exact=True).click()
     assert not page.locator(".log-times").first.is_visible(), "where lines wrap there are no columns"
+
+
+def test_runs_are_chosen_by_tag(furnished, visit):
+    page = visit(furnished).open("/ui/runs", "[aria-label=tag]")
+    other = page.locator("tbody tr", has_text="gnp.exe")
+    expect(other).to_have_count(1)
+    page.select_option("[aria-label=tag]", "etl")
+    page.wait_for_url("**tag=etl*")
+    expect(other).to_have_count(0)
+    expect(page.locator("[aria-label=tag]")).to_have_value("etl")
+    page.select_option("[aria-label=tag]", "")
+    expect(other).to_have_count(1)
+
+
+@pytest.mark.noisy
+def test_a_job_that_is_not_there_names_those_that_are_near(furnished, visit):
+    page = visit(furnished).open("/ui/", "text=nightly")
+    page.evaluate(
+        "() => { const a = document.createElement('a'); a.href = 'jobs/nigthly'; document.body.append(a); a.click(); }"
+    )
+    page.wait_for_selector("text=did you mean 'nightly'?")
+
+
+def test_a_graph_is_coloured_by_how_long_its_tasks_take(furnished, visit):
+    at = visit(furnished)
+    page = at.open("/ui/jobs/broken", "[aria-label='Coloured by']")
+    fills = "nodes => nodes.map(node => node.querySelector('rect:last-of-type').style.fill)"
+    assert page.locator("g.node").evaluate_all(fills) == [""] * 4
+    page.select_option("[aria-label='Coloured by']", "median")
+    page.wait_for_url("**color=median*")
+    found = page.locator("g.node").evaluate_all(fills)
+    assert sum("40%" in fill for fill in found) == 1, "the slowest"
+    assert sum(" 0%" in fill for fill in found) >= 1, "those that never were good"
+    assert at.violations() == []
+
+
+def test_heads_of_groups_are_low_on_a_phone(furnished, visit):
+    page = visit(furnished, viewport={"width": 360, "height": 740}).open("/ui/", "[aria-label=Groups]")
+    page.select_option("[aria-label=Groups]", "tag")
+    page.wait_for_selector("tr.group")
+    assert page.locator("tr.group").first.bounding_box()["height"] <= 28

@@ -209,6 +209,13 @@ async def test_an_execution_in_its_context_knows_its_neighbours_and_who_failed_a
         assert (await client.get("/api/executions/nope/context")).status_code == 404
 
 
+async def test_a_job_that_is_not_there_names_those_that_are_near():
+    async with serving() as client:
+        answer = await client.get("/api/jobs/chian/grid")
+        assert (answer.status_code, answer.json()["detail"].partition("; ")[2]) == (404, "did you mean 'chain'?")
+        assert "did you mean" not in (await client.get("/api/jobs/zzz/grid")).json()["detail"]
+
+
 async def test_the_system_says_what_comes_next_and_what_keeps_failing():
     async with serving() as client:
         for _ in range(2):
