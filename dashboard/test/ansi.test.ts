@@ -7,6 +7,10 @@ describe('terminal colours', () => {
     expect(pieces('a \u001b[1;31mb\u001b[0m c')).toEqual([
       { text: 'a ', look: '' }, { text: 'b', look: 'a-f1 a-bold' }, { text: ' c', look: '' },
     ]);
+    const after = (codes: string): string => pieces(`\u001b[1;2;3;31;44;${codes}mx`)[0]!.look;
+    expect([after('22'), after('23;39'), after('49'), after('21;98'), after('38'), after('0')]).toEqual([
+      'a-f1 a-b4 a-italic', 'a-b4 a-bold a-dim', 'a-f1 a-bold a-dim a-italic', 'a-f1 a-b4 a-bold a-dim a-italic', 'a-f1 a-b4 a-bold a-dim a-italic', '',
+    ]);
     expect(pieces('\u001b[92;44mx')[0]!.look).toBe('a-f2 a-b4');
     expect(pieces('\u001b[38;5;9mx')[0]!.look).toBe('a-f1');
   });

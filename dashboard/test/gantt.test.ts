@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Attempt, Execution, TaskRun } from '../src/api';
-import { axisTicks, criticalPath, gantt } from '../src/draw/gantt';
+import { axisTicks, criticalPath, folded, gantt, idle } from '../src/draw/gantt';
 import type { State } from '../src/model/states';
 
 const at = (second: number): string => new Date(second * 1000).toISOString();
@@ -45,4 +45,14 @@ describe('timeline', () => {
     expect(axisTicks(257_000, 5)).toEqual([0, 60_000, 120_000, 180_000, 240_000]);
     expect(axisTicks(900, 3)).toEqual([0, 500]);
   });
+});
+
+it('long waits in which nothing ran are found, and are short on an axis that folds them', () => {
+  const chart = gantt(execution(0, 100, [task('a', 'successful', [attempt(1, 0, 4, 'failed'), attempt(2, 90, 100)]), task('b', 'successful', [attempt(1, 2, 10)])]), { a: [], b: [] }, 0);
+  const gaps = idle(chart);
+  expect(gaps).toEqual([[10_000, 90_000]]);
+  expect([0, 10_000, 50_000, 90_000, 100_000].map((at) => folded(at, gaps, 2_000))).toEqual([0, 10_000, 11_000, 12_000, 22_000]);
+  expect(folded(50_000, [], 0)).toBe(50_000);
+  const busy = gantt(execution(0, 90, [task('a', 'successful', [attempt(1, 30, 60)])]), { a: [] }, 0);
+  expect(idle(busy), 'a third is not more than a third').toEqual([]);
 });

@@ -394,3 +394,18 @@ def test_heads_of_groups_are_low_on_a_phone(furnished, visit):
     page.select_option("[aria-label=Groups]", "tag")
     page.wait_for_selector("tr.group")
     assert page.locator("tr.group").first.bounding_box()["height"] <= 28
+
+
+def test_idle_time_is_folded_on_a_timeline(furnished, visit):
+    at = visit(furnished)
+    page = at.open(f"/ui/executions/{furnished.failed}", "button:has-text('Fold idle time')")
+    share = "node => node.getBoundingClientRect().width / node.parentElement.getBoundingClientRect().width"
+    wait = page.locator(".line:has-text('load') .wait")
+    assert wait.evaluate(share) > 0.3, "the time between two attempts"
+    page.click("text=Fold idle time")
+    page.wait_for_selector(".axis >> text=/⋯\\d+ms⋯/")
+    assert wait.evaluate(share) < 0.15
+    assert page.locator(".line:has-text('load') .bar").count() == 2
+    assert at.violations() == []
+    page.click("text=Fold idle time")
+    assert wait.evaluate(share) > 0.3

@@ -14,23 +14,18 @@ export interface Piece {
 const ESCAPE = /\u001b\[([0-9;:?<=>!]*)[ -/]*([@-~])|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|\u001b[PX^_][^\u001b]*(?:\u001b\\)?|\u001b[ -/]*[0-~]?|[\u0000-\u0008\u000b-\u001a\u001c-\u001f\u007f-\u009f]/g;
 const ANY = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
 
+type Ground = [look: string, color?: string];
+
 interface Style {
-  fg: string;
-  bg: string;
-  color: string | undefined;
-  background: string | undefined;
-  bold: boolean;
-  dim: boolean;
-  italic: boolean;
-  underline: boolean;
-  strike: boolean;
-  inverse: boolean;
+  f: Ground;
+  b: Ground;
+  looks: Set<string>;
 }
 
-const fresh = (): Style => ({
-  fg: '', bg: '', color: undefined, background: undefined,
-  bold: false, dim: false, italic: false, underline: false, strike: false, inverse: false,
-});
+const LOOKS: Record<number, string> = { 1: 'bold', 2: 'dim', 3: 'italic', 4: 'underline', 7: 'inverse', 9: 'strike' };
+const SIDES: Record<number, 'f' | 'b'> = { 3: 'f', 9: 'f', 4: 'b', 10: 'b' }; // by the code's tens; 90 and 100 on are bright
+
+const fresh = (): Style => ({ f: [''], b: [''], looks: new Set() });
 
 /** Whether a line needs more than to be shown as it is. */
 export const isPlain = (line: string): boolean => !ANY.test(line);
@@ -65,39 +60,24 @@ function applyCodes(style: Style, text: string): void {
   const codes = text.split(/[;:]/).map((code) => Number(code || 0));
   for (let i = 0; i < codes.length; i++) {
     const code = codes[i]!;
+    const digit = code % 10;
+    const side = SIDES[Math.floor(code / 10)];
     if (code === 0) Object.assign(style, fresh());
-    else if (code === 1) style.bold = true;
-    else if (code === 2) style.dim = true;
-    else if (code === 3) style.italic = true;
-    else if (code === 4) style.underline = true;
-    else if (code === 7) style.inverse = true;
-    else if (code === 9) style.strike = true;
-    else if (code === 22) style.bold = style.dim = false;
-    else if (code === 23) style.italic = false;
-    else if (code === 24) style.underline = false;
-    else if (code === 27) style.inverse = false;
-    else if (code === 29) style.strike = false;
-    else if (code >= 30 && code <= 37) [style.fg, style.color] = [`f${code - 30}`, undefined];
-    else if (code >= 90 && code <= 97) [style.fg, style.color] = [`f${code - 90}`, undefined];
-    else if (code >= 40 && code <= 47) [style.bg, style.background] = [`b${code - 40}`, undefined];
-    else if (code >= 100 && code <= 107) [style.bg, style.background] = [`b${code - 100}`, undefined];
-    else if (code === 39) [style.fg, style.color] = ['', undefined];
-    else if (code === 49) [style.bg, style.background] = ['', undefined];
-    else if (code === 38 || code === 48) {
-      const mode = codes[i + 1];
-      let named = '';
-      let color: string | undefined;
-      if (mode === 5) {
-        const number = codes[i + 2] ?? 0;
-        if (number < 16) named = (code === 38 ? 'f' : 'b') + (number % 8);
-        else color = indexed(number);
-        i += 2;
-      } else if (mode === 2) {
-        color = rgb(codes[i + 2], codes[i + 3], codes[i + 4]);
-        i += 4;
-      } else continue;
-      if (code === 38) [style.fg, style.color] = [named, color];
-      else [style.bg, style.background] = [named, color];
+    else if (LOOKS[code]) style.looks.add(LOOKS[code]);
+    else if (code > 21 && code < 30) {
+      style.looks.delete(LOOKS[digit]!);
+      if (digit === 2) style.looks.delete('bold');
+    } else if (!side) continue;
+    else if (digit < 8) style[side] = [side + digit];
+    else if (code > 50) continue;
+    else if (digit === 9) style[side] = [''];
+    else if (codes[i + 1] === 5) {
+      const number = codes[i + 2] ?? 0;
+      style[side] = number < 16 ? [side + (number % 8)] : ['', indexed(number)];
+      i += 2;
+    } else if (codes[i + 1] === 2) {
+      style[side] = ['', rgb(codes[i + 2], codes[i + 3], codes[i + 4])];
+      i += 4;
     }
   }
 }
@@ -116,11 +96,10 @@ function indexed(number: number): string {
 }
 
 function piece(text: string, style: Style): Piece {
-  const looks = [style.fg, style.bg];
-  for (const name of ['bold', 'dim', 'italic', 'underline', 'strike', 'inverse'] as const) if (style[name]) looks.push(name);
+  const looks = [style.f[0], style.b[0], ...style.looks];
   const made: Piece = { text, look: looks.filter(Boolean).map((name) => `a-${name}`).join(' ') };
-  if (style.color) made.color = style.color;
-  if (style.background) made.background = style.background;
+  if (style.f[1]) made.color = style.f[1];
+  if (style.b[1]) made.background = style.b[1];
   return made;
 }
 

@@ -79,6 +79,21 @@ function row(task: TaskRun, from: number, now: number, ups: string[], ends: Map<
   };
 }
 
+/** Long waits in which nothing ran: each is more than a third of the whole. */
+export function idle({ rows, from, to }: Gantt): [number, number][] {
+  const gaps: [number, number][] = [];
+  let end = from;
+  for (const busy of [...rows.flatMap((one) => one.segments).sort((a, b) => a.from - b.from), { from: to, to }]) {
+    if (busy.from - end > (to - from) / 3) gaps.push([end, busy.from]);
+    end = Math.max(end, busy.to);
+  }
+  return gaps;
+}
+
+/** Where an instant is on an axis on which some gaps have only a length each. */
+export const folded = (at: number, gaps: readonly [number, number][], length: number): number =>
+  gaps.reduce((place, [from, to]) => place - Math.max(0, Math.min(at, to) - from) * (1 - length / (to - from)), at);
+
 const STEPS = [
   1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 180_000, 300_000, 600_000,
   900_000, 1_800_000, 3_600_000, 7_200_000, 14_400_000, 43_200_000, 86_400_000, 604_800_000,
