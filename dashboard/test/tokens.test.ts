@@ -65,3 +65,9 @@ describe.each([['light', 0], ['dark', 1]] as const)('%s', (_, theme) => {
     expect(distance(seen[good]!, seen[bad]!)).toBeGreaterThan(15);
   });
 });
+
+it.each([0, 1] as const)('words are readable on the slowest task of a graph, theme %i', (theme) => {
+  const surface = token('surface', theme);
+  const fill = token('upforretry', theme).map((value, i) => 0.22 * value + 0.78 * surface[i]!) as Rgb;
+  expect(contrast(token('ink-soft', theme), fill)).toBeGreaterThanOrEqual(4.5);
+});
