@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -26,6 +29,22 @@ def resume(database, log):
         check=True,
     )
     return done.stdout.splitlines()
+
+
+def stop_outside_of_a_write(process, database):
+    """Send SIGSTOP; again if that came in the middle of a write: then nobody else can even open the file."""
+    for _ in range(200):
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED)
+        with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+                return
+            except sqlite3.OperationalError:
+                process.send_signal(signal.SIGCONT)
+        time.sleep(0.003)
+    pytest.fail("it writes all the time")
 
 
 def test_a_kill_right_after_the_acknowledgement_loses_nothing(tmp_path):
@@ -62,9 +81,10 @@ def test_an_engine_that_slept_through_a_takeover_writes_nothing_more(tmp_path):
     database, log = tmp_path / "g.db", tmp_path / "log"
     with start(database, log, "takeover") as first:
         acknowledged = [first.stdout.readline().strip() for _ in range(3)]
-        first.send_signal(signal.SIGSTOP)
+        stop_outside_of_a_write(first, database)
         with start(database, log, "takeover") as second:  # waits until the lease has run out
             acknowledged += [second.stdout.readline().strip() for _ in range(3)]
+            assert second.poll() is None, "it has the store"
             first.send_signal(signal.SIGCONT)
             rest = first.stdout.read().splitlines()
             acknowledged += [line for line in rest if not line.startswith("fenced")]  # from before it was stopped
