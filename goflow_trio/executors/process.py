@@ -65,6 +65,8 @@ class Process:
                 raise
             except BrokenWorkerError as error:
                 raise WorkerLost(f"the worker process died before the work was done{_how(error)}") from None
+            finally:
+                _let_go_of_the_dead()
         return unpack(answer, context)
 
     async def _opened(self) -> WorkerContext:
@@ -103,6 +105,13 @@ def _outlive(parent: int) -> None:
 
     wait([parent])
     os._exit(1)
+
+
+def _let_go_of_the_dead() -> None:
+    """Close the pipes of processes that died and were not joined: `multiprocessing` keeps them to the next start."""
+    from multiprocessing import active_children  # noqa: PLC0415  # loaded by now, only where there is such an executor
+
+    active_children()
 
 
 def _how(error: BaseException) -> str:

@@ -310,3 +310,19 @@ async def test_workers_end_with_the_engine(tmp_path):
             await engine.submit("job", {"file": str(file)})
             pid = await until_written(file)
         assert is_gone(pid)
+
+
+async def test_a_worker_that_dies_at_once_when_it_is_killed_leaves_nothing_open(tmp_path, monkeypatch):
+    """`multiprocessing` keeps the pipes of a process that was not joined until another one starts."""
+    kill = multiprocessing.Process.kill
+
+    def kill_and_see_it_dead(process):
+        kill(process)
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+    monkeypatch.setattr(multiprocessing.process.BaseProcess, "kill", kill_and_see_it_dead)
+    file = tmp_path / "pid"
+    with assert_no_leaks():
+        async with open_engine(jobs=[job_of("process", work.note_and_sleep)]) as engine:
+            await engine.submit("job", {"file": str(file)})
+            await until_written(file)
