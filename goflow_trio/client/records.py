@@ -17,11 +17,25 @@ class Answer(Struct, frozen=True, rename="camel"):
     """Base of all: names on the wire are in camelCase."""
 
 
+class HealthCause(Answer, frozen=True):
+    """One thing that is wrong, since when. `blocks`: no work is taken because of it."""
+
+    name: str
+    detail: str = ""
+    blocks: bool = False
+    since: datetime | None = None
+
+
 class Health(Answer, frozen=True):
-    """`OK`, `draining`, `degraded`, `stalled` or `read-only`, and why."""
+    """`OK`, `draining`, `degraded`, `stalled` or `read-only`, and why, the worst cause first.
+
+    `threads_abandoned` run although their attempt was cut off: a thread cannot be stopped.
+    """
 
     health: str
     cause: str = ""
+    causes: list[HealthCause] = []
+    threads_abandoned: int = field(default=0, name="threads_abandoned")
 
 
 class Session(Answer, frozen=True):
@@ -34,7 +48,7 @@ class Session(Answer, frozen=True):
 
 
 class Job(Answer, frozen=True):
-    """One job. `dag` gives each task's downstream tasks."""
+    """One job. `dag` gives each task's downstream tasks, `params_schema` its parameters as JSON Schema."""
 
     name: str = field(name="job")
     tasks: list[str]
@@ -46,6 +60,8 @@ class Job(Answer, frozen=True):
     owner: str = ""
     tags: list[str] = []
     params: Dict = {}
+    params_schema: Dict = {}
+    groups: dict[str, list[str]] = {}
 
 
 class Task(Answer, frozen=True):
@@ -64,7 +80,7 @@ class Failure(Answer, frozen=True):
 
 
 class Attempt(Answer, frozen=True):
-    """One try of a task."""
+    """One try of a task. `child` is the id of the execution that it ran and waited for, if it did."""
 
     number: int
     state: str
@@ -72,6 +88,7 @@ class Attempt(Answer, frozen=True):
     finished: datetime | None = None
     error: Failure | None = None
     reason: str = ""
+    child: str = ""
 
 
 class TaskDetails(Task, frozen=True):
@@ -109,8 +126,17 @@ class Execution(Answer, frozen=True):
     by: str = ""
 
 
+class Reopening(Answer, frozen=True):
+    """That an execution ran again after its end: when, who asked for it and why, and which tasks began anew."""
+
+    at: datetime
+    by: str = ""
+    reason: str = ""
+    tasks: list[str] = []
+
+
 class ExecutionDetails(Answer, frozen=True):
-    """An execution with all that is known of it."""
+    """An execution with all that is known of it. `parent` is the execution whose `parent_task` began it, if one did."""
 
     id: str
     job: str
@@ -125,7 +151,9 @@ class ExecutionDetails(Answer, frozen=True):
     reason: str = ""
     by: str = ""
     params: Dict = {}
-    reopenings: list[Dict] = []
+    reopenings: list[Reopening] = []
+    parent: str = ""
+    parent_task: str = ""
 
     def __getitem__(self, task: str) -> TaskDetails:
         """Return a task by name."""
@@ -160,7 +188,7 @@ class Wait(Answer, frozen=True):
     task: str
     reason: str
     detail: str
-    held_by: list[str] = field(default_factory=list)
+    held_by: list[str] = []
     until: datetime | None = None
 
 
@@ -209,6 +237,7 @@ class Limit(Answer, frozen=True):
     capacity: int
     used: int = 0
     waiting: int = 0
+    held_by: list[str] = []
 
 
 class Draining(Answer, frozen=True):

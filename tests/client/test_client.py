@@ -11,6 +11,7 @@ from functools import partial
 import httpx2
 import pytest
 import trio
+from msgspec.structs import fields
 
 import goflow_trio.client
 from goflow_trio import Approve, Goflow, Job, Security, Task, UsageError
@@ -25,10 +26,13 @@ from goflow_trio.client import (
     Unavailable,
     Unreachable,
     open_client,
+    records,
 )
 from goflow_trio.client.asking import Asking, error_of
 from goflow_trio.errors import GoflowError, NotFound
+from goflow_trio.web import operating, shapes
 from goflow_trio.web.app import ROUTES
+from goflow_trio.web.guard import routes as guard
 
 
 def jobs():
@@ -442,6 +446,22 @@ def test_the_client_has_a_method_for_each_operation_or_a_reason_not_to():
     assert operations == {*METHODS, *NO_METHOD}
     assert not METHODS.keys() & NO_METHOD.keys()
     assert [name for name in METHODS.values() if not hasattr(Client, name)] == []
+
+
+ANSWERS = {
+    name: (getattr(server, theirs), getattr(records, name))
+    for server, names in {shapes: vars(shapes), operating: ["Draining"], guard: ["Session"]}.items()
+    for theirs in names
+    if hasattr(records, name := {"JobDetails": "Job", "TaskSummary": "Task"}.get(theirs, theirs))
+    and getattr(getattr(server, theirs), "__module__", "") == server.__name__
+}
+SAID_BY_AN_ERROR = {"Submitted": {"success"}}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_client_has_each_field_of_an_answer(name):
+    told, known = ({field.encode_name for field in fields(shape)} for shape in ANSWERS[name])
+    assert told - SAID_BY_AN_ERROR.get(name, set()) == known
 
 
 async def test_the_server(client):
