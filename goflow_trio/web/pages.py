@@ -2,6 +2,7 @@
 
 Files with a hash in their name never change, so a browser keeps them; `index.html` is written anew for each address
 with the one relative `<base>` that leads back to `/ui/`, so that the pages work below any prefix that a proxy adds.
+A job that there is not is a 404 for everybody: Goflow's text for its clients, for a browser the page that says so.
 """
 
 from __future__ import annotations
@@ -79,7 +80,11 @@ def make_pages(engine: Callable[[], Engine], folder: Path = STATIC) -> Blueprint
 
     @pages.get("/ui/jobs/<job>")
     async def job_page(job: str) -> Response:
-        return _page(shell) if job in engine().jobs else _not_found()  # as Goflow answers
+        found = job in engine().jobs
+        is_shown = found or (shell is not None and "text/html" in request.headers.get("Accept", ""))
+        answer = _page(shell, 200 if found else 404) if is_shown else _not_found()
+        answer.vary.add("Accept")
+        return answer
 
     @pages.get("/ui/<path:rest>")
     async def any_page(rest: str) -> Response:  # noqa: ARG001  # the dashboard reads the address itself
@@ -109,9 +114,9 @@ def _not_found() -> Response:
     return Response("Not found", 404, content_type=_TEXT)
 
 
-def _page(shell: bytes | None) -> Response:
+def _page(shell: bytes | None, status: int = 200) -> Response:
     body = MISSING if shell is None else shell.replace(_BASE, _base(), 1)
-    return Response(body, 200, {**POLICY, "Cache-Control": "no-store"}, content_type=_HTML)
+    return Response(body, status, {**POLICY, "Cache-Control": "no-store"}, content_type=_HTML)
 
 
 def _asset(files: dict[str, bytes], name: str) -> Response:

@@ -374,6 +374,11 @@ def test_a_job_that_is_not_there_names_those_that_are_near(furnished, visit):
         "() => { const a = document.createElement('a'); a.href = 'jobs/nigthly'; document.body.append(a); a.click(); }"
     )
     page.wait_for_selector("text=did you mean 'nightly'?")
+    answer = page.goto(furnished.url + "/ui/jobs/nigthly")  # by its address, which no page has looked at
+    assert answer.status == 404
+    page.wait_for_selector("text=did you mean 'nightly'?")
+    page.click("text=All jobs")
+    page.wait_for_selector("text=nightly")
 
 
 def test_a_graph_is_coloured_by_how_long_its_tasks_take(furnished, visit):

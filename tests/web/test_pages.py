@@ -33,7 +33,27 @@ async def test_every_address_is_the_shell_with_the_way_back_to_its_root():
             assert f'<base href="{base}">' in answer.text
             assert answer.headers["cache-control"] == "no-store"
             assert "default-src 'none'; script-src 'self'" in answer.headers["content-security-policy"]
-        assert (await client.get("/ui/jobs/nope")).text == "Not found"
+
+
+@pytest.mark.usefixtures("built")
+async def test_a_job_that_there_is_not_is_a_404_which_a_browser_has_the_dashboard_tell():
+    async with serving() as client:
+        shown = await client.get("/ui/jobs/nope", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+        assert (shown.status_code, shown.headers["content-type"]) == (404, "text/html; charset=utf-8")
+        assert '<base href="../">' in shown.text
+        assert shown.headers["cache-control"] == "no-store"
+        assert "default-src 'none'" in shown.headers["content-security-policy"]
+        for accept in ("*/*", "application/json", ""):
+            told = await client.get("/ui/jobs/nope", headers={"Accept": accept})
+            assert (told.status_code, told.text) == (404, "Not found"), "what Goflow's clients get"
+            assert told.headers["content-type"] == "text/plain; charset=utf-8"
+            assert told.headers["vary"] == shown.headers["vary"] == "Accept"
+
+
+async def test_without_a_build_a_job_that_there_is_not_is_told_in_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(pages.make_pages, "__defaults__", (tmp_path,))
+    async with serving() as client:
+        assert (await client.get("/ui/jobs/nope", headers={"Accept": "text/html"})).text == "Not found"
 
 
 @pytest.mark.usefixtures("built")
