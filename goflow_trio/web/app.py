@@ -30,7 +30,22 @@ from goflow_trio.errors import (
     UsageError,
     WrongState,
 )
-from goflow_trio.web import api, backfills, docs, executions, hooks, metrics, operating, overview, runs, stream, tasks
+from goflow_trio.web import (
+    api,
+    backfills,
+    calendar,
+    context,
+    docs,
+    executions,
+    grid,
+    hooks,
+    metrics,
+    operating,
+    overview,
+    runs,
+    stream,
+    tasks,
+)
 from goflow_trio.web.answering import problem, respond
 from goflow_trio.web.guard import routes as sessions
 from goflow_trio.web.guard.rules import Refused
@@ -51,6 +66,9 @@ ROUTES: tuple[Routes, ...] = (
     operating.routes,
     overview.routes,
     runs.routes,
+    grid.routes,
+    calendar.routes,
+    context.routes,
     stream.routes,
     sessions.routes,
     metrics.routes,

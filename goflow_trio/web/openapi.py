@@ -62,7 +62,7 @@ def describe(groups: Sequence[Routes]) -> dict[str, Any]:
             "version": version("goflow-trio"),
             "description": "A DAG scheduler. Times are RFC 3339 in UTC. A 2xx answer to a write means: it is durable.",
         },
-        "tags": [{"name": group.tag} for group in groups],
+        "tags": [{"name": tag} for tag in dict.fromkeys(group.tag for group in groups)],
         "paths": paths,
         "components": {
             "schemas": schemas,
