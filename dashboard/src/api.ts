@@ -267,7 +267,7 @@ export interface System extends Stamp {
   descriptors: number | null;
   streams: { used: number; limit: number };
   events: number;
-  store: { kind: string; durability: string };
+  store: { kind: string; durability: string; bytes: number | null };
   ticks: { job: string; at: string }[];
   failing: { job: string; times: number; failure: Failure | null }[];
 }

@@ -32,6 +32,7 @@ from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.files import name_of, passing, path_of
 from goflow_trio.stores.names import Names, decode, unwrap, wrap
 from goflow_trio.stores.options import read_options, refuse
+from goflow_trio.stores.size import FolderSize
 from goflow_trio.stores.threads import StoreThreads
 
 T = TypeVar("T")
@@ -62,6 +63,7 @@ class FolderBackend:
     def __init__(self, folder: Path, threads: StoreThreads) -> None:
         self._folder = folder
         self._threads = threads
+        self._size = FolderSize(folder)
         # Backends of one folder may be in one process, or on machines whose process ids are the same.
         self._unfinished = f"{_UNFINISHED}{uuid.uuid4().hex}-"
         self._numbers = count()
@@ -111,6 +113,12 @@ class FolderBackend:
         """See `Backend.delete`."""
         keys = check_keys(keys)
         await self._threads.run(partial(self._remove, [_NAMES.of(key) for key in keys]), writes=keys)
+
+    async def size(self) -> int | None:
+        """See `Sized`: all files."""
+        if self._size.is_due:
+            await self._threads.run(self._size.count)
+        return self._size.bytes
 
     async def aclose(self) -> None:
         """See `Backend.aclose`."""

@@ -25,7 +25,7 @@ from goflow_trio.stores.base import SCAN_LIMIT, Backend, Durability, check_items
 from goflow_trio.stores.driver import DriverErrors
 from goflow_trio.stores.files import name_of, passing, path_of
 from goflow_trio.stores.options import refuse
-from goflow_trio.stores.sqlite_file import open_file
+from goflow_trio.stores.sqlite_file import log_of, open_file
 from goflow_trio.stores.urls import split_store_url
 from goflow_trio.stores.worker import WorkerThread
 
@@ -149,6 +149,10 @@ class SqliteBackend:
 
         await self._run(work)
 
+    async def size(self) -> int:
+        """See `Sized`: the file, and its log."""
+        return await self._thread.run(lambda: sum(map(_bytes_of, (self._path, log_of(self._path)))))
+
     async def aclose(self) -> None:
         """See `Backend.aclose`. The log is folded into the file, and the thread ends."""
         await self._thread.aclose(self.close_now)
@@ -258,6 +262,13 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+def _bytes_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # there is none; the next write says what that means
 
 
 def _map(name: str, error: sqlite3.Error) -> StoreError:

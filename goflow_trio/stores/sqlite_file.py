@@ -63,13 +63,18 @@ def open_file(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     return connection
 
 
+def log_of(path: Path) -> Path:
+    """Return the path of the log (WAL) that SQLite has beside a file."""
+    return path.with_name(path.name + "-wal")
+
+
 def _examine(path: Path) -> bool:
     """Look at the file without SQLite, and return whether it exists."""
     if not path.parent.is_dir():
         raise UsageError(
             f"{name_of(path)}: there is no directory {str(path.parent)!r}; create it, or name another path"
         )
-    log = path.with_name(path.name + "-wal")
+    log = log_of(path)
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):

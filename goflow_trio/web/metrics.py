@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.messages import ExecutionFinished
+from goflow_trio.stores.size import size_of
 from goflow_trio.web.routes import Routes
 
 routes = Routes("server")
@@ -18,6 +19,7 @@ Samples = Iterable[tuple[Mapping[str, str], float]]
 async def metrics(engine: Engine) -> str:
     """What the server does, for Prometheus."""
     feed = engine.store.feed
+    size = await size_of(engine.store.backend)
     active = Counter((record.job, record.state) for record in engine.store.ledger.live.values())
     finished = {
         (job, state): count for (kind, job, state), count in feed.counts.items() if kind == ExecutionFinished.type
@@ -54,6 +56,7 @@ async def metrics(engine: Engine) -> str:
             ),
             _family("goflow_log_position", "gauge", "Position of the last event in the log.", [({}, engine.seq)]),
             _family("goflow_subscribers", "gauge", "Open subscriptions of the feed.", [({}, feed.subscribers)]),
+            _family("goflow_store_bytes", "gauge", "Bytes of the store's files.", [] if size is None else [({}, size)]),
             _family("goflow_store_up", "gauge", "Whether the store takes writes.", [({}, engine.problem is None)]),
         ]
     )

@@ -24,6 +24,7 @@ from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
 from goflow_trio.core.states import State
 from goflow_trio.jobs.job import Job
+from goflow_trio.stores.size import size_of
 from goflow_trio.web import wire
 from goflow_trio.web.history import CODES, KEPT, History, Run, history_of
 from goflow_trio.web.routes import Routes
@@ -200,10 +201,11 @@ class Use(Struct):
 
 
 class StoreFacts(Struct):
-    """The kind of the store, and what a crash costs."""
+    """The kind of the store, and what a crash costs. `bytes`: of its files, where they are on this machine."""
 
     kind: str
     durability: str
+    bytes: int | None
 
 
 class Tick(Struct):
@@ -291,7 +293,7 @@ async def system(engine: Engine) -> System:
         lag=None if lag is None else LoopLag(lag.median, lag.p99, [round(one, 5) for one in lag.minutes]),
         descriptors=await trio.to_thread.run_sync(_descriptors),
         events=sum(feed.counts.values()),
-        store=StoreFacts(type(backend).__name__, str(backend.durability)),
+        store=StoreFacts(type(backend).__name__, str(backend.durability), await size_of(backend)),
         ticks=sorted(_ticks(engine), key=lambda tick: tick.at)[:_TICKS],
         failing=list(_failing(engine, history)),
         **stamp(engine, history),  # type: ignore[arg-type]

@@ -224,6 +224,16 @@ async def test_the_system_says_what_comes_next_and_what_keeps_failing():
         assert (system["state"], system["jobs"], system["executions"]["used"]) == ("ok", 3, 0)
         assert [tick["job"] for tick in system["ticks"]] == ["chain"] * 3
         assert [(job["job"], job["times"]) for job in system["failing"]] == [("fails", 2)]
+        assert system["store"]["bytes"] is None, "it is in memory"
+
+
+async def test_the_system_and_the_metrics_say_how_large_the_store_is(tmp_path):
+    async with serving(f"sqlite:///{tmp_path}/state.db") as client:
+        await ended(client, await submit(client, "chain"))
+        size = (await read(client, "/api/system"))["store"]["bytes"]
+        assert size >= 4096
+        metrics = (await client.get("/metrics")).text
+        assert float(metrics.partition("\ngoflow_store_bytes ")[2].split()[0]) >= size
 
 
 async def test_the_history_keeps_the_latest_runs_whatever_was_told_meanwhile():
