@@ -44,6 +44,7 @@ from goflow_trio.web import (
     overview,
     runs,
     stream,
+    system,
     tasks,
 )
 from goflow_trio.web.answering import problem, respond
@@ -65,6 +66,7 @@ ROUTES: tuple[Routes, ...] = (
     backfills.routes,
     operating.routes,
     overview.routes,
+    system.routes,
     runs.routes,
     grid.routes,
     calendar.routes,

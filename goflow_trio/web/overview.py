@@ -1,4 +1,4 @@
-"""What is going on, in one answer: all jobs with their latest runs, and the server itself.
+"""What is going on, in one answer: all jobs with their latest runs.
 
 The answers are compact, for whoever shows many runs at once, the dashboard first of all. Each is stamped with the
 position in the log that it is true of: follow `/api/events?after=<seq>` and nothing is missed or told twice.
@@ -7,35 +7,22 @@ position in the log that it is true of: follow `/api/events?after=<seq>` and not
 from __future__ import annotations
 
 import importlib.metadata
-import os
-import platform
-import threading
 from bisect import bisect_right
-from collections import Counter
-from collections.abc import Iterator
-from datetime import timedelta
-from pathlib import Path
 from typing import Annotated
 
-import trio
 from msgspec import Meta, Struct
 
 from goflow_trio.actors.engine import Engine
-from goflow_trio.core import limits
-from goflow_trio.core.states import State
 from goflow_trio.jobs.job import Job
-from goflow_trio.stores.size import size_of
 from goflow_trio.web import wire
 from goflow_trio.web.history import CODES, KEPT, History, Run, history_of
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.shapes import HealthCause, Limit, Maybe, Timestamp
+from goflow_trio.web.shapes import Maybe, Timestamp
 
 routes = Routes("overview")
 
 BUILD = importlib.metadata.version("goflow-trio")
 _LATE_SECONDS = 60
-_TICKS = 20
-_TICKS_PER_JOB = 3
 
 
 class Stamp(Struct, kw_only=True):
@@ -191,140 +178,3 @@ def short(seconds: float) -> float | int:
     """Return seconds with three digits that count: what a bar can show, in few bytes."""
     rounded = float(f"{seconds:.3g}")
     return int(rounded) if rounded.is_integer() else rounded
-
-
-class Use(Struct):
-    """How much of something is in use, and how much there is."""
-
-    used: int
-    limit: int
-
-
-class StoreFacts(Struct):
-    """The kind of the store, and what a crash costs. `bytes`: of its files, where they are on this machine."""
-
-    kind: str
-    durability: str
-    bytes: int | None
-
-
-class Tick(Struct):
-    """A coming instant of a job's schedule."""
-
-    job: str
-    at: Timestamp
-
-
-class FailingJob(Struct):
-    """A job that failed so many times in a row."""
-
-    job: str
-    times: int
-    failure: RootFailure | None
-
-
-class LoopLag(Struct):
-    """How late the loop answered in the last hour, in seconds. `minutes` has the longest of each, oldest first."""
-
-    median: float
-    p99: float
-    minutes: list[float]
-
-
-class System(Stamp, kw_only=True):
-    """How the server is, and how much it has to do. `streams` are subscriptions to the feed, `events` all it told.
-
-    `missed` instants had no run in the last 24 hours, of those that are kept (`missed` of a job's grid). `draining`:
-    since when it takes on nothing new. `limits` are those that are in use, and the pools.
-    """
-
-    state: str
-    problem: str | None
-    causes: list[HealthCause]
-    pid: int
-    python: str
-    trio: str
-    jobs: int
-    paused: int
-    missed: int
-    executions: Use
-    tasks_running: int
-    tasks_retrying: int
-    threads: Use
-    streams: Use
-    draining: Maybe
-    limits: list[Limit]
-    lag: LoopLag | None
-    descriptors: int | None
-    events: int
-    store: StoreFacts
-    ticks: list[Tick]
-    failing: list[FailingJob]
-
-
-@routes.get("/api/system")
-async def system(engine: Engine) -> System:
-    """The server itself: what it does, what it could do, what comes next, what is wrong."""
-    history = history_of(engine)
-    await history.catch_up()
-    live = list(engine.store.ledger.live.values())
-    states = Counter(task.state for record in live for task in record.tasks.values())
-    feed = engine.store.feed
-    backend = engine.store.backend
-    health = engine.health()
-    lag = engine.lag()
-    return System(
-        state=str(health.state),
-        problem=engine.problem,
-        causes=[wire.cause(cause) for cause in health.causes],
-        pid=os.getpid(),
-        python=platform.python_version(),
-        trio=trio.__version__,
-        jobs=len(engine.jobs),
-        paused=sum(job.schedule is not None and not engine.is_active(job.name) for job in engine.jobs.values()),
-        missed=_missed_lately(engine),
-        executions=Use(len(live), limits.ACTIVE_EXECUTIONS),
-        tasks_running=states[State.RUNNING],
-        tasks_retrying=states[State.UPFORRETRY],
-        threads=Use(threading.active_count(), limits.OPERATOR_THREADS),
-        streams=Use(feed.subscribers, limits.SUBSCRIBERS),
-        draining=wire.timestamp(engine.draining),
-        limits=[wire.limit(one) for one in engine.slots() if one.used or one.waiting or one.name.startswith("pool ")],
-        lag=None if lag is None else LoopLag(lag.median, lag.p99, [round(one, 5) for one in lag.minutes]),
-        descriptors=await trio.to_thread.run_sync(_descriptors),
-        events=sum(feed.counts.values()),
-        store=StoreFacts(type(backend).__name__, str(backend.durability), await size_of(backend)),
-        ticks=sorted(_ticks(engine), key=lambda tick: tick.at)[:_TICKS],
-        failing=list(_failing(engine, history)),
-        **stamp(engine, history),  # type: ignore[arg-type]
-    )
-
-
-def _missed_lately(engine: Engine) -> int:
-    since = engine.now() - timedelta(days=1)
-    return sum(event.count for name in engine.jobs for event in engine.missed(name) if event.at >= since)
-
-
-def _descriptors() -> int | None:
-    try:
-        return sum(1 for _ in Path("/proc/self/fd").iterdir())
-    except OSError:
-        return None
-
-
-def _ticks(engine: Engine) -> Iterator[Tick]:
-    for name in engine.jobs:
-        if engine.is_active(name):
-            for instant in engine.upcoming(name, _TICKS_PER_JOB):
-                yield Tick(name, wire.instant(instant))
-
-
-def _failing(engine: Engine, history: History) -> Iterator[FailingJob]:
-    """Yield the jobs whose last runs failed, more than one in a row."""
-    for name in engine.jobs:
-        ended = [run for run in history.of(name) if run.state.is_final]
-        times = 0
-        while times < len(ended) and ended[-1 - times].state is State.FAILED:
-            times += 1
-        if times > 1:
-            yield FailingJob(name, times, root_failure(ended[-1]))
