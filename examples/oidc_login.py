@@ -8,6 +8,7 @@ At the provider, register `https://…/oidc/callback` as redirect URI. Needs the
 import os
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -19,10 +20,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from quart import Response, redirect, request
 from quart_trio import QuartTrio
-from werkzeug.http import parse_cookie
+from werkzeug.http import dump_cookie, parse_cookie
 
 from goflow_trio import Goflow, Job, Noop, Security, Task
-from goflow_trio.web.guard import Caller, Role
+from goflow_trio.web.guard import Caller, Role, tell_audit
 
 SIGN_IN = "/oidc/"
 SIGN_OUT = "/api/logout"
@@ -62,20 +63,22 @@ class OidcLogin:
     def middleware(self, app: Any) -> Any:
         """Wrap the app: for `gf.use`. What is below `/oidc/` is answered here, all the rest by the app.
 
-        So is signing out, wherever it is asked for: the app knows nothing of the cookie that has to go.
+        It signs people out, too; our cookies, which it does not know, are taken away with its answer.
         """
         pages = QuartTrio("oidc_login")
         pages.add_url_rule(SIGN_IN, "begin", self._begin)
         pages.add_url_rule(f"{SIGN_IN}callback", "callback", self._callback)
-        pages.add_url_rule(SIGN_OUT, "sign_out", self._sign_out, methods=["POST"])
         for kind in (AuthlibBaseError, JoseError, BadSignature, httpx2.HTTPError, KeyError):
             pages.register_error_handler(kind, self._failed)
 
         async def either(scope: Any, receive: Any, send: Any) -> None:
             path = scope.get("path", "").removeprefix(scope.get("root_path", ""))
-            is_sign_out = (scope["type"], scope.get("method"), path) == ("http", "POST", SIGN_OUT)
-            is_ours = is_sign_out or (scope["type"] == "http" and path.startswith(SIGN_IN))
-            await (pages if is_ours else app)(scope, receive, send)
+            if scope["type"] == "http" and path.startswith(SIGN_IN):
+                await pages(scope, receive, send)
+            elif (scope["type"], scope.get("method"), path) == ("http", "POST", SIGN_OUT):
+                await app(scope, receive, partial(_forget, scope, send))
+            else:
+                await app(scope, receive, send)
 
         return either
 
@@ -91,7 +94,7 @@ class OidcLogin:
                 **({"prompt": "login"} if LEFT in request.cookies else {}),
             )
         answer = redirect(url, 303)
-        _set_cookie(answer, LOGIN, self._logins.dumps(login), LOGIN_SECONDS)
+        answer.headers.add("Set-Cookie", _cookie(request.scope, LOGIN, self._logins.dumps(login), LOGIN_SECONDS))
         return answer
 
     async def _callback(self) -> Any:
@@ -108,22 +111,17 @@ class OidcLogin:
         claims = self._checked(token["id_token"], keys, login["nonce"])
         email = str(claims.get("email"))
         if claims.get("email_verified") is not True or email not in self.roles:
+            tell_audit(request.scope, "refused sign-in", by=email, status=403)
             return Response("You have signed in, but nobody here gave you a role.", 403, content_type="text/plain")
         answer = redirect(login["next"], 303)
-        _set_cookie(answer, SESSION, self._sessions.dumps(email), SESSION_SECONDS)
-        for cookie in (LOGIN, LEFT):
-            _set_cookie(answer, cookie, "", 0)
-        return answer
-
-    async def _sign_out(self) -> Any:
-        """End the session here. The provider's own goes on, so it is told to ask who it is before the next one."""
-        answer = Response('{"success":true}', content_type="application/json")
-        for cookie in (SESSION, LOGIN):
-            _set_cookie(answer, cookie, "", 0)
-        _set_cookie(answer, LEFT, "1", SESSION_SECONDS)
+        cookies = [(SESSION, self._sessions.dumps(email), SESSION_SECONDS), (LOGIN, "", 0), (LEFT, "", 0)]
+        for cookie in cookies:
+            answer.headers.add("Set-Cookie", _cookie(request.scope, *cookie))
+        tell_audit(request.scope, "sign-in", by=email, status=303)
         return answer
 
     async def _failed(self, error: Exception) -> Response:
+        tell_audit(request.scope, "refused sign-in", by="", status=400)
         text = f"Signing in failed: {error or type(error).__name__}. Try again at {request.script_root}{SIGN_IN}"
         return Response(text, 400, content_type="text/plain")
 
@@ -168,17 +166,22 @@ def _next() -> str:
     return path if is_own else f"{request.script_root}/"
 
 
-def _set_cookie(answer: Any, name: str, value: str, seconds: int) -> None:
-    """Set a cookie, which no script and no page elsewhere can use; Lax, for the provider's site sends people here."""
-    answer.set_cookie(
-        name,
-        value,
-        max_age=seconds,
-        path=f"{request.script_root}/",
-        secure=request.scheme == "https",
-        httponly=True,
-        samesite="Lax",
-    )
+async def _forget(scope: Any, send: Any, message: Any) -> None:
+    """End our session with the answer to signing out.
+
+    The provider's own goes on, so a cookie has it asked, before the next sign-in, to ask who it is.
+    """
+    if message["type"] == "http.response.start":
+        cookies = [(SESSION, "", 0), (LOGIN, "", 0), (LEFT, "1", SESSION_SECONDS)]
+        ours = [(b"set-cookie", _cookie(scope, *cookie).encode()) for cookie in cookies]
+        message = {**message, "headers": [*message["headers"], *ours]}
+    await send(message)
+
+
+def _cookie(scope: Any, name: str, value: str, seconds: int) -> str:
+    """Return a cookie that no script and no page elsewhere can use; Lax, for the provider's site sends people here."""
+    path, secure = f"{scope.get('root_path', '')}/", scope["scheme"] == "https"
+    return dump_cookie(name, value, seconds, path=path, secure=secure, httponly=True, samesite="Lax")
 
 
 def make_goflow(login: OidcLogin, **security: Any) -> Goflow:

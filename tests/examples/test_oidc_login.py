@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
 import re
 import secrets
@@ -101,6 +102,12 @@ async def world(**security):
             nursery.cancel_scope.cancel()
 
 
+def told(caplog, event):
+    """Return what the audit log has of an event: by whom, and which request it was."""
+    lines = [json.loads(record.message) for record in caplog.records if record.name == "goflow_trio.audit"]
+    return [(line["by"], line["method"], line["path"], line["status"]) for line in lines if line["event"] == event]
+
+
 async def test_a_browser_is_sent_to_the_provider_and_comes_back_as_somebody_known(caplog):
     caplog.set_level(logging.INFO, "goflow_trio.audit")
     async with world() as (_, _, browser):
@@ -122,12 +129,14 @@ async def test_a_browser_is_sent_to_the_provider_and_comes_back_as_somebody_know
         assert (await browser.post("/api/jobs/nightly/submit")).status_code == 200
         foreign = await browser.post("/api/jobs/nightly/submit", headers={"Origin": "https://evil.example"})
         assert foreign.status_code == 403
+    assert told(caplog, "sign-in") == [("alice@example.org", "GET", "/oidc/callback", 303)]
     (submitted,) = [line for line in caplog.messages if "/submit" in line and '"status":200' in line]
     assert '"by":"alice@example.org"' in submitted
 
 
 @pytest.mark.parametrize("root_path", ["", "/flow"])
-async def test_who_signs_out_is_out_and_is_asked_again_by_the_provider(root_path):
+async def test_who_signs_out_is_out_and_is_asked_again_by_the_provider(root_path, caplog):
+    caplog.set_level(logging.INFO, "goflow_trio.audit")
     async with world(root_path=root_path) as (provider, _, browser):
         assert (await browser.get("/api/jobs", headers=PAGE)).status_code == 200
         assert "prompt" not in provider.asked
@@ -137,6 +146,7 @@ async def test_who_signs_out_is_out_and_is_asked_again_by_the_provider(root_path
         answer = await browser.post("/api/logout")  # as the dashboard does
         assert (answer.status_code, answer.json()) == (200, {"success": True})
         assert "oidc_session" not in browser.cookies
+        assert told(caplog, "sign-out") == [("alice@example.org", "POST", "/api/logout", 200)]
         assert (await browser.get("/api/jobs")).status_code == 401
         assert (await browser.get("/api/jobs", headers=PAGE)).status_code == 200
         assert provider.asked["prompt"] == "login"
@@ -180,12 +190,15 @@ async def test_roles_are_those_given_here_and_taken_back_here():
         ({"exp": 1}, 400, "expired"),
     ],
 )
-async def test_what_the_provider_does_not_say_of_us_now_lets_nobody_in(claims, status, said):
+async def test_what_the_provider_does_not_say_of_us_now_lets_nobody_in(claims, status, said, caplog):
+    caplog.set_level(logging.INFO, "goflow_trio.audit")
     async with world() as (provider, _, browser):
         provider.claims |= claims
         answer = await browser.get("/ui/", headers=PAGE)
         assert (answer.status_code, answer.url.path) == (status, "/oidc/callback")
         assert said in answer.text
+        ((_, *what),) = told(caplog, "refused sign-in")
+        assert what == ["GET", "/oidc/callback", status]
         assert (await browser.get("/api/jobs")).status_code == 401
 
 

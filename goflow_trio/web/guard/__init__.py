@@ -7,9 +7,10 @@ role, body. `layer` does that; each other file here is one of the checks and kno
 which says no, and `routes`, where a browser signs in.
 """
 
+from goflow_trio.web.guard.audit import tell_audit
 from goflow_trio.web.guard.caller import Caller
 from goflow_trio.web.guard.layer import Guard, caller_of
 from goflow_trio.web.guard.settings import Security
 from goflow_trio.web.guard.tokens import Role
 
-__all__ = ["Caller", "Guard", "Role", "Security", "caller_of"]
+__all__ = ["Caller", "Guard", "Role", "Security", "caller_of", "tell_audit"]

@@ -12,8 +12,8 @@ from werkzeug.http import dump_cookie
 from goflow_trio.core import limits
 from goflow_trio.errors import UsageError
 from goflow_trio.web import wire
-from goflow_trio.web.guard import audit
 from goflow_trio.web.guard.answers import PAGE_HEADERS, sign_in_page
+from goflow_trio.web.guard.audit import tell_audit
 from goflow_trio.web.guard.caller import ANYBODY, Caller
 from goflow_trio.web.guard.callers import Callers
 from goflow_trio.web.guard.layer import CALLERS, SIGN_IN, caller_of
@@ -59,7 +59,7 @@ async def logout() -> Answer | SignedOut:
     """End the session of the cookie."""
     caller = caller_of(request.scope)
     _callers().sign_out({"cookie": request.headers.get("Cookie", "")})
-    _tell("sign-out", caller.name, 200)
+    tell_audit(request.scope, "sign-out", by=caller.name, status=200)
     return Answer(SignedOut(success=True), headers=_set_cookie(""))
 
 
@@ -92,10 +92,10 @@ def _sign_in(token: str) -> tuple[str, Caller]:
     try:
         cookie, found = _callers().sign_in(token.strip(), _address())
     except Refused as refused:
-        _tell("refused sign-in", "", int(refused.status))
+        tell_audit(request.scope, "refused sign-in", by="", status=int(refused.status))
         raise
     caller = ANYBODY if found is None else Caller(found.name, found.role, found)
-    _tell("sign-in", caller.name, 200)
+    tell_audit(request.scope, "sign-in", by=caller.name, status=200)
     return cookie, caller
 
 
@@ -131,7 +131,3 @@ def _set_cookie(value: str) -> dict[str, str]:
 
 def _address() -> str:
     return str((request.scope.get("client") or ("",))[0])
-
-
-def _tell(event: str, by: str, status: int) -> None:
-    audit.tell(event, by=by, address=_address(), method="POST", path=request.path, status=status)
