@@ -392,6 +392,16 @@ def test_a_graph_is_coloured_by_how_long_its_tasks_take(furnished, visit):
     assert sum(" 22%" in fill for fill in found) == 1, "the slowest"
     assert sum(" 0%" in fill for fill in found) >= 1, "those that never were good"
     assert at.violations() == []
+    for _ in range(5):
+        page.click("[aria-label='Zoom out']")
+    expect(page.locator("g.node")).to_have_count(0)
+    far = page.locator("[aria-label^=Graph] path:not(.edge)")
+    found = far.evaluate_all("nodes => nodes.map(node => node.style.fill)")
+    assert any(" 100%" in fill for fill in found), "the slowest, far away too"
+    assert any(" 20%" in fill for fill in found)
+    page.select_option("[aria-label='Coloured by']", "last run")
+    page.wait_for_url(lambda url: "color" not in url)
+    expect(page.locator("[aria-label^=Graph] path[style*='--failed']")).to_have_count(1)
 
 
 def test_heads_of_groups_are_low_on_a_phone(furnished, visit):
