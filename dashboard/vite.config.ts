@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { gzipAsync } from '@gfx/zopfli';
 import { svelte } from '@sveltejs/vite-plugin-svelte';
 import { defineConfig, type Plugin } from 'vite';
+import { withoutUnused } from './unused.ts';
 
 /** Writes `name.gz` beside every asset, which the server sends as it is; zopfli's are 3 % smaller than gzip's best. */
 function precompress(): Plugin {
@@ -22,39 +23,11 @@ function precompress(): Plugin {
   };
 }
 
-/**
- * Leaves out what Svelte has for pages that a server rendered: this dashboard has none. Svelte guards all of it by one
- * variable, so that a bundler can see that it is not used; ours sees it when the variable is a constant, and does not
- * see that calls of what is empty then can go.
- */
-function withoutHydration(): Plugin {
-  return {
-    name: 'without-hydration',
-    apply: 'build',
-    enforce: 'post',
-    transform: {
-      filter: { id: /\.svelte$|client\/dom\/hydration\.js$/ },
-      handler(code, id) {
-        if (id.endsWith('.svelte')) {
-          const calls = code.replace(/^\s*\$\.(reset|next)\(\w*\);$/gm, '');
-          // The end of a template closes what is open in it, as the HTML standard says.
-          return { code: calls.replace(/(\$\.from_html\(`[^`]*?)(?:<\/[\w-]+>)+`/g, '$1`'), map: null };
-        }
-        const constant = code
-          .replace('export let hydrating = false;', 'export const hydrating = false;')
-          .replace('hydrating = value;', '');
-        if (/(?<!const )\bhydrating = /.test(constant)) this.error('svelte hydrates in another way: see withoutHydration');
-        return { code: constant, map: null };
-      },
-    },
-  };
-}
-
 const server = process.env.GOFLOW_URL ?? 'http://127.0.0.1:8181';
 
 export default defineConfig({
   base: './',
-  plugins: [svelte(), withoutHydration(), precompress()],
+  plugins: [svelte(), withoutUnused(), precompress()],
   build: {
     outDir: '../goflow_trio/web/static',
     emptyOutDir: true,

@@ -16,15 +16,15 @@ export interface Toast {
 }
 
 class Desk {
-  toasts = $state<Toast[]>([]);
+  toasts = $state.raw<Toast[]>([]);
   /** Keys of actions that were sent and not answered. */
-  pending = $state<Record<string, boolean>>({});
+  pending = $state.raw<Record<string, boolean>>({});
   /** The job whose parameters are being asked for, and those to begin with. */
   form = $state.raw<{ job: string; params?: Record<string, unknown> } | null>(null);
   /** How far the action on many things is; empty if none goes on. */
-  bulk = $state('');
+  bulk = $state.raw('');
   /** What screen readers are told, politely. */
-  said = $state('');
+  said = $state.raw('');
   #next = 1;
 
   toast(toast: Omit<Toast, 'id'>): void {
@@ -44,7 +44,7 @@ class Desk {
   /** Do something once; its failure becomes a toast that offers to try again. */
   async run<T>(key: string, work: () => Promise<T>, quiet = false): Promise<T | undefined> {
     if (this.pending[key]) return undefined;
-    this.pending[key] = true;
+    this.pending = { ...this.pending, [key]: true };
     try {
       return await work();
     } catch (error) {
@@ -55,7 +55,7 @@ class Desk {
       this.toast({ kind: 'bad', text, retry: () => void this.run(key, work) });
       return undefined;
     } finally {
-      delete this.pending[key];
+      this.pending = { ...this.pending, [key]: false };
     }
   }
 }

@@ -9,8 +9,8 @@ const FIRST_MS = 1_000; // after what the page itself asks for
 
 class Wellbeing {
   /** `OK`, `draining`, `degraded`, `stalled` or `read-only`. */
-  state = $state('OK');
-  detail = $state('');
+  state = $state.raw('OK');
+  detail = $state.raw('');
 
   async look(): Promise<void> {
     try {

@@ -40,25 +40,25 @@ const CROWD_PACE_MS = 250;
 
 class Live {
   /** How the stream is. */
-  connection = $state<Connection>('connecting');
+  connection = $state.raw<Connection>('connecting');
   /** When it was lost; null while it is there. */
-  lostAt = $state<number | null>(null);
+  lostAt = $state.raw<number | null>(null);
   /** When something was last heard. */
-  heardAt = $state<number>(Date.now());
+  heardAt = $state.raw<number>(Date.now());
   /** The position of the last event that was heard. */
-  seq = $state(0);
-  openedAt = $state<number | null>(null);
-  resumes = $state(0);
+  seq = $state.raw(0);
+  openedAt = $state.raw<number | null>(null);
+  resumes = $state.raw(0);
   /** Whether the server asks for a sign-in. */
-  refused = $state(false);
+  refused = $state.raw(false);
   /** Counted up to make pages load anew: after a sign-in, for one. */
-  epoch = $state(0);
+  epoch = $state.raw(0);
   /** What the server said of itself. */
-  build = $state('');
-  started = $state('');
-  problem = $state<string | null>(null);
-  restartedAt = $state<number | null>(null);
-  newBuild = $state(false);
+  build = $state.raw('');
+  started = $state.raw('');
+  problem = $state.raw<string | null>(null);
+  restartedAt = $state.raw<number | null>(null);
+  newBuild = $state.raw(false);
 
   #offset = 0;
   #abort: AbortController | null = null;
@@ -289,7 +289,7 @@ export const live = new Live();
 
 class Ticker {
   /** The server's time, once a second. */
-  now = $state(Date.now());
+  now = $state.raw(Date.now());
   #last = Date.now();
 
   constructor() {

@@ -22,17 +22,17 @@ export type Theme = 'system' | 'light' | 'dark';
 export type ZoneChoice = 'viewer' | 'job' | 'utc';
 
 class Prefs {
-  theme = $state(kept('theme', 'system') as Theme);
-  zone = $state(kept('zone', 'viewer') as ZoneChoice);
-  rows = $state(kept('rows', 'comfortable'));
-  runs = $state(Number(kept('runs', '50')) || 50);
-  keys = $state(kept('keys', 'on'));
-  sort = $state(kept('sort', 'attention'));
-  wrap = $state(kept('wrap', 'off'));
-  time = $state(kept('time', 'off'));
-  group = $state(kept('group', 'none'));
+  theme = $state.raw(kept('theme', 'system') as Theme);
+  zone = $state.raw(kept('zone', 'viewer') as ZoneChoice);
+  rows = $state.raw(kept('rows', 'comfortable'));
+  runs = $state.raw(Number(kept('runs', '50')) || 50);
+  keys = $state.raw(kept('keys', 'on'));
+  sort = $state.raw(kept('sort', 'attention'));
+  wrap = $state.raw(kept('wrap', 'off'));
+  time = $state.raw(kept('time', 'off'));
+  group = $state.raw(kept('group', 'none'));
   /** Groups that are closed, one a line. */
-  closed = $state(kept('closed', ''));
+  closed = $state.raw(kept('closed', ''));
 
   readonly viewerZone = Intl.DateTimeFormat().resolvedOptions().timeZone || 'UTC';
 

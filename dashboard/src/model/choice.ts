@@ -1,5 +1,8 @@
 /** Rows that are chosen, to act on all of them. */
 
+/** The same but for one that was not there, or was. */
+export const toggled = <T extends string>(all: ReadonlySet<T>, one: T): ReadonlySet<T> => choose(all, [], one, null) as ReadonlySet<T>;
+
 /** Turn one row on or off; with `mark`, the row turned before, all from there to it the same way. */
 export function choose(chosen: ReadonlySet<string>, rows: readonly string[], id: string, mark: string | null): ReadonlySet<string> {
   const at = rows.indexOf(id);
