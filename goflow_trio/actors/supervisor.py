@@ -375,6 +375,8 @@ class Supervisor:
                 params=self._params,
                 results=MappingProxyType(record.results),
                 scheduled_for=record.scheduled_for,
+                record=record,
+                log=partial(logger.info, "execution %s of job %s, %s: %s", record.id, record.job, kind),
             )
             try:
                 with trio.fail_after(limits.HOOK_SECONDS):

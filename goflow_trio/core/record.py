@@ -170,6 +170,10 @@ class ExecutionRecord:
     parent_task: str = ""
     by: str = ""
 
+    def __getitem__(self, task: str) -> TaskRecord:
+        """Return a task, as `job["name"]` does; KeyError if there is none of that name."""
+        return self.tasks[task]
+
     @property
     def results(self) -> dict[str, Any]:
         """Results of the successful tasks, by name; those of items are in the result of their map."""

@@ -46,6 +46,8 @@ class TaskContext:
         scheduled_for: the instant this execution was scheduled for (aware, UTC), None when submitted by hand.
         deadline: on trio's clock (`trio.current_time()`), when this attempt will be cut off; infinite without a
             time-out.
+        record: for `on_failure` and `on_success`, the `ExecutionRecord` of the execution that is over: its `state`, its
+            `reason`, its tasks with their errors. None in a task.
         waited: of an attempt that only waits and was taken up again after a restart, how many seconds had passed since
             it began; 0 for any other.
         log: writes a line to the task's output; safe to call from a worker thread.
@@ -65,6 +67,7 @@ class TaskContext:
     item: Any = None
     index: int | None = None
     resources: Mapping[str, Any] = field(factory=lambda: MappingProxyType({}), repr=False)
+    record: Any = field(default=None, repr=False)  # its class is a layer above this one
     run_job: Callable[[str, Mapping[str, Any]], Awaitable[Any]] = field(default=_no_engine, repr=False, eq=False)
     log: Callable[[str], None] = field(default=_ignore_text, repr=False, eq=False)
     _report_progress: Callable[[float, float | None], None] = field(

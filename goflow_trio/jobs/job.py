@@ -80,8 +80,9 @@ class Job:
         tags: labels to find the job by.
         description: what it is for.
         owner: whom to ask about it.
-        on_failure: operators to call when an execution failed.
-        on_success: operators to call when an execution was successful.
+        on_failure: operators or functions to call when an execution failed, with the record of it in
+            `context.record`. One that is cancelled is no failure.
+        on_success: the same when an execution was successful.
 
     Raises:
         DefinitionError: an argument is wrong. The message names the job and the mend.

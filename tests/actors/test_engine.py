@@ -242,6 +242,26 @@ async def test_hooks_are_called_at_the_end_and_cannot_do_harm(autojump_clock):
     assert seen == [("on_success", {"a": 1}), ("on_failure", {})]
 
 
+async def test_a_hook_is_told_how_the_execution_ended(autojump_clock, caplog):
+    """An alert names the task that failed and its error; what it logs is not lost, for a hook has no output of its own."""
+    told = []
+
+    def alert(context):
+        told.append((context.record.state, context.record["a"].error.message))
+        context.log("ada is told")
+
+    job = Job("failing", on_failure=alert)
+    job.add(Task("a", lambda: 1 / 0))
+    with caplog.at_level("INFO", "goflow_trio"):
+        async with open_engine(jobs=[job], environment=world()) as engine:
+            record = await (await engine.submit("failing")).wait()
+    assert told == [(State.FAILED, "division by zero")]
+    assert f"execution {record.id} of job failing, on_failure: ada is told" in caplog.messages
+    assert record["a"] is record.tasks["a"]
+    with pytest.raises(KeyError):
+        record["b"]
+
+
 async def test_output_and_progress_of_threads_and_tasks_are_live_events():
     job = Job("talks")
 

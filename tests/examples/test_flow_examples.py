@@ -23,6 +23,10 @@ async def test_flow_branch(autojump_clock):
     assert (states["at-once"], states["in-batches"], states["notify"]) == ("skipped", "successful", "successful")
 
 
+async def test_flow_alerts():
+    assert await load("flow_alerts").main() == ["nightly of monday failed: load: no space left on the disk"]
+
+
 async def test_flow_waits(autojump_clock, capsys):
     record = await load("flow_waits").main()
     assert record.results["deploy"] == "deployed, says ada"
