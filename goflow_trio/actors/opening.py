@@ -48,6 +48,7 @@ async def open_engine(
     grace: float = 0.0,
     environment: Environment | None = None,
     takeover: bool = False,
+    only_submitted: bool = False,
 ) -> AsyncIterator[Engine]:
     """Run an engine for the length of a block.
 
@@ -64,6 +65,9 @@ async def open_engine(
         environment: clock and randomness; the machine's own by default.
         takeover: take the store from another engine that holds it, once that one's lease has run out: a machine that
             is gone does not give it back. An engine that died on this machine is always taken over from, at once.
+        only_submitted: run what is submitted here, and do nothing else to the store: what is unfinished in it stays
+            so for the next engine, no schedule, file, backfill or other job begins anything, and nothing old is
+            removed. For a script that borrows the store of a server whose jobs it does not have.
 
     Raises:
         DefinitionError: a job is wrong; the store was not opened.
@@ -78,7 +82,7 @@ async def open_engine(
     backend = await open_backend(store)
     try:
         policies = {job.name: job.retention for job in registry.jobs.values() if job.retention is not None}
-        opened = await open_store(backend, world, takeover=takeover, policies=policies)
+        opened = await open_store(backend, world, takeover=takeover, policies=None if only_submitted else policies)
     except BaseException:
         with trio.move_on_after(limits.STORE_SECONDS, shield=True):
             await backend.aclose()
@@ -103,9 +107,9 @@ async def open_engine(
                     nursery,
                     lambda when, what: schedules.scheduler.call_at(when, what),  # noqa: PLW0108  # it is made below
                 )
-                schedules = Schedules(executions)
+                schedules = Schedules(executions, idle=only_submitted)
                 backfills = Backfills(executions, schedules, nursery)
-                await _begin(executions, schedules, backfills, nursery)
+                await _begin(executions, schedules, backfills, nursery, only_submitted=only_submitted)
                 try:
                     yield Engine(executions, schedules, backfills)
                 except BaseException as error:  # noqa: BLE001, ASYNC103  # raised again below: a nursery would wrap it
@@ -126,7 +130,14 @@ async def open_engine(
         raise failure
 
 
-async def _begin(executions: Executions, schedules: Schedules, backfills: Backfills, nursery: trio.Nursery) -> None:
+async def _begin(
+    executions: Executions,
+    schedules: Schedules,
+    backfills: Backfills,
+    nursery: trio.Nursery,
+    *,
+    only_submitted: bool,
+) -> None:
     """Keep the graphs, date the schedules that are new, resume what is unfinished; then let the clock run."""
     registry, world = executions.registry, executions.world
     world.run_child, world.force_child = partial(run_child, executions), partial(force, executions)
@@ -135,11 +146,18 @@ async def _begin(executions: Executions, schedules: Schedules, backfills: Backfi
             world.prepared(task)  # a task that could not run where it is to run is refused now
     for plan in registry.plans.values():
         await world.store.keep_graph(plan)
-    await schedules.date_new_ones()
-    await resume_all(executions)
+    if not only_submitted:
+        await schedules.date_new_ones()
+        await resume_all(executions)
     nursery.start_soon(schedules.scheduler.run, name="scheduler")
+    if not only_submitted:
+        await _begin_by_themselves(executions, backfills, nursery)
+
+
+async def _begin_by_themselves(executions: Executions, backfills: Backfills, nursery: trio.Nursery) -> None:
+    """Start what submits without being asked, besides the clock: backfills, watches, and jobs that follow others."""
     backfills.resume()
-    for name, job in registry.jobs.items():
+    for name, job in executions.registry.jobs.items():
         if job.watch is not None:
             nursery.start_soon(watch, name, job.watch, executions, name=f"watch of {name}")
     triggers = Triggers(executions)

@@ -97,8 +97,9 @@ class Scheduler:
 
     def wake(self, job: str) -> None:
         """Look at a job anew: its schedule was switched."""
-        self._plan(job)
-        self._look_in_time()
+        if job in self._jobs:
+            self._plan(job)
+            self._look_in_time()
 
     def hold(self, *, held: bool) -> None:
         """Let nothing that is due begin, or again."""

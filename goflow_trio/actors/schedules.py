@@ -22,17 +22,18 @@ class Schedules:
 
     Args:
         executions: where what is due is run.
+        idle: nothing becomes due: the scheduler keeps time for executions that were submitted for an instant only.
 
     Attributes:
         scheduler: has run what is due; its actor is started when the engine is opened.
     """
 
-    def __init__(self, executions: Executions) -> None:
+    def __init__(self, executions: Executions, *, idle: bool = False) -> None:
         self._executions = executions
         self._registry = executions.registry
         self._store = executions.store
         scheduled = {name: job for name, job in self._registry.jobs.items() if job.schedule is not None}
-        self.scheduler = Scheduler(scheduled, self, steady=executions.world.environment.steady)
+        self.scheduler = Scheduler({} if idle else scheduled, self, steady=executions.world.environment.steady)
 
     # How they stand --------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class Store:
     """
 
     def __init__(
-        self, backend: Backend, environment: Environment, recovered: Recovered, policies: Mapping[str, Retention]
+        self, backend: Backend, environment: Environment, recovered: Recovered, policies: Mapping[str, Retention] | None
     ) -> None:
         self.backend = backend
         self.ledger: Ledger = recovered.ledger
@@ -360,7 +360,7 @@ async def open_store(
     environment: Environment,
     *,
     takeover: bool = False,
-    policies: Mapping[str, Retention] = MappingProxyType({}),
+    policies: Mapping[str, Retention] | None = MappingProxyType({}),
 ) -> Store:
     """Recover what a backend holds, and return the store that writes to it from now on.
 
@@ -369,6 +369,7 @@ async def open_store(
         environment: clock and randomness.
         takeover: take it from a holder whose lease has run out.
         policies: what is kept of finished executions, by job; `retention.DEFAULT` where nothing is said.
+            None removes nothing.
 
     Raises:
         StoreInUse: another engine holds it.

@@ -7,6 +7,7 @@ anywhere. It first makes sure that the store is still this engine's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from itertools import pairwise
@@ -43,14 +44,18 @@ class Upkeep:
         backend: where.
         recovered: what the store was opened with.
         now: the wall clock.
-        policies: what is kept of each job's finished executions, where it differs from the default.
+        policies: what is kept of each job's finished executions, where it differs from the default; None: all.
 
     Attributes:
         patience: its dealings with the backend.
     """
 
     def __init__(
-        self, backend: Backend, recovered: Recovered, now: Callable[[], datetime], policies: Mapping[str, Retention]
+        self,
+        backend: Backend,
+        recovered: Recovered,
+        now: Callable[[], datetime],
+        policies: Mapping[str, Retention] | None,
     ) -> None:
         self.patience = Patience(now, at_once=answers_at_once(backend))
         self._backend = backend
@@ -68,7 +73,7 @@ class Upkeep:
         self._now = now
         self._policies = policies
         self._sweep: Sweep | None = None
-        self._next_sweep = trio.current_time()
+        self._next_sweep = trio.current_time() if policies is not None else math.inf
         self._since_sweep = 0
 
     def written(self, events: int, size: int, segment: str) -> None:
@@ -257,7 +262,7 @@ class Upkeep:
     # Finished executions --------------------------------------------------------------------------------
 
     def _sweep_is_due(self) -> bool:
-        return (
+        return self._policies is not None and (
             self._sweep is not None
             or self._since_sweep >= limits.SWEEP_EXECUTIONS
             or trio.current_time() >= self._next_sweep
@@ -267,6 +272,7 @@ class Upkeep:
         """Go one step on with a sweep, or begin one."""
         if self._sweep is None:
             await self.save_finished()  # it sees what is saved
+            assert self._policies is not None, "a sweep is never due"
             self._sweep = self.sweep(self._policies)
             self._next_sweep = trio.current_time() + limits.SWEEP_SECONDS
             self._since_sweep = 0

@@ -61,12 +61,20 @@ def run(
 ) -> None:
     """Run one job here and now and wait for it.
 
+    Nothing else runs meanwhile: no schedule begins anything, and what is unfinished in the store stays so for its
+    server.
+
     Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
     """
     jobs = load_jobs([target])
     job = _choose(jobs, job_name)
     engine = open_engine(
-        store, jobs=needed_by(job, jobs), max_active_tasks=max_active_tasks, pools=read_pools(pools), takeover=takeover
+        store,
+        jobs=needed_by(job, jobs),
+        max_active_tasks=max_active_tasks,
+        pools=read_pools(pools),
+        takeover=takeover,
+        only_submitted=True,
     )
     sys.exit(trio.run(_run, engine, job, read_params(params)))
 

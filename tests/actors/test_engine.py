@@ -243,7 +243,7 @@ async def test_hooks_are_called_at_the_end_and_cannot_do_harm(autojump_clock):
 
 
 async def test_a_hook_is_told_how_the_execution_ended(autojump_clock, caplog):
-    """An alert names the task that failed and its error; what it logs is not lost, for a hook has no output of its own."""
+    """An alert names the task that failed and its error; what it logs goes to the server's log, for it has no other."""
     told = []
 
     def alert(context):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 import trio
 
-from goflow_trio import Job, Noop, State, Task, open_engine
+from goflow_trio import Job, Noop, Retention, State, Task, open_engine
+from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.errors import CycleError, DefinitionError, EngineClosed
 from tests.actors.test_engine import KeptMemory, diamond, world
 
@@ -66,3 +69,40 @@ async def test_leaving_lets_tasks_finish_within_the_grace_and_resumes_the_rest(a
         record = await engine.execution(execution.id).wait()
     assert record.state is State.SUCCESSFUL
     assert calls == ["first", "second"]
+
+
+async def test_an_engine_that_only_runs_what_is_submitted_leaves_all_else_to_the_next_one(autojump_clock):
+    """A script that borrows a server's store fails none of its executions, fires no schedule and removes nothing.
+
+    What it does not know is not gone: the server's own engine goes on with it.
+    """
+    backend = KeptMemory()
+    ran = []
+    old, slow = Job("old", retention=Retention()), Job("slow")
+    old.add(Task("t", Noop()))
+    slow.add(Task("nap", trio.sleep_forever, retries=3))
+    async with open_engine(backend, jobs=[old, slow], environment=world()) as engine:
+        kept = await (await engine.submit("old")).wait()
+        unfinished = await engine.submit("slow")
+        await trio.sleep(1)
+
+    often = Job("often", schedule="* * * * * *", active=True)
+    often.add(Task("t", lambda: ran.append("often")))
+    follower = Job("follower", after=["often"])
+    follower.add(Task("t", lambda: ran.append("follower")))
+    much_later = virtual_environment(start=kept.submitted + timedelta(days=400))
+    jobs = [often, follower]
+    async with open_engine(backend, jobs=jobs, environment=much_later, only_submitted=True) as engine:
+        assert str((await (await engine.submit("often")).wait()).state) == "successful"
+        later = await engine.submit("often", at=much_later.now() + timedelta(seconds=60))
+        await engine.pause("often")
+        await engine.resume("often")
+        await later.wait()
+        assert ran == ["often", "often"]
+        assert await engine.find(kept.id) == kept
+        assert (await engine.find(unfinished.id)).tasks["nap"].state is State.RUNNING
+
+    async with open_engine(backend, jobs=[old, slow], environment=world()) as engine:
+        await trio.sleep(0.5)
+        task = engine.execution(unfinished.id).record["nap"]
+        assert (task.state, task.attempts[0].reason) == (State.UPFORRETRY, "interrupted")

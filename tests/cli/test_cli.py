@@ -162,6 +162,17 @@ def test_a_server_its_clients_and_its_end(folder):
         assert time.monotonic() - begun < 3
 
 
+def test_run_runs_one_execution_and_no_schedule(folder):
+    """Its own schedule would start others beside it, which the end of the one that was asked for would cut off."""
+    (folder / "often.py").write_text(
+        "from goflow_trio import Command, Job, Task\n"
+        "job = Job('often', schedule='* * * * * *', active=True)\n"
+        "job.add(Task('t', Command('echo once >> ran; sleep 1.2', shell=True)))\n"
+    )
+    assert goflow(folder, "run", "often.py").returncode == 0
+    assert (folder / "ran").read_text() == "once\n"
+
+
 def test_the_version(folder):
     assert "0.1.0" in goflow(folder, "--version").stdout
 
