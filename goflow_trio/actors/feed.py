@@ -177,11 +177,6 @@ class Subscription:
         if after is not None:
             self._go_to(after)
 
-    @property
-    def is_lagging(self) -> bool:
-        """Whether it reads from the store because it is too far behind for the memory."""
-        return self._log_after is not None
-
     def _go_to(self, after: int) -> None:
         """Continue after a position: in memory if that reaches back far enough, else in the log."""
         feed = self._feed

@@ -63,8 +63,9 @@ class Upkeep:
         self._epoch = recovered.epoch
         self._epochs = recovered.epochs
         self._segment = recovered.segment
-        self._since_checkpoint = limits.CHECKPOINT_EVENTS  # the first quiet moment after a start makes one
-        self._since_save = limits.SAVE_EVENTS  # and saves what the log alone has
+        # The first quiet moment after a start makes one, and saves what the log alone has.
+        self._since_checkpoint = limits.CHECKPOINT_EVENTS
+        self._since_save = 0
         self._bytes_since_save = 0
         self._saved_live: set[str] | None = None  # None: what engines before left has still to be removed
         self._log_to_prune = False
