@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -22,7 +24,14 @@ if TYPE_CHECKING:
 
     from goflow_trio.web.guard import Guard
 
+logger = logging.getLogger("goflow_trio")
+
 Middleware = Callable[[Any], Any]
+
+_LAST_WORDS_SECONDS = 0.25
+"""How long a server that stops goes on answering after the last task: who waited for that one asks for its record."""
+
+_HANGUP = [getattr(signal, "SIGHUP")] if hasattr(signal, "SIGHUP") else []  # noqa: B009  # not on every system
 
 
 class Goflow:
@@ -168,6 +177,7 @@ class Goflow:
     async def _serve(
         self, bind: str, grace: float, insecure: bool, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
     ) -> None:
+        """Serve until `shutdown`; then go on answering while running tasks end, so that who waits for one is told."""
         from goflow_trio.web.history import read_ahead  # noqa: PLC0415  # see app
         from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415
 
@@ -179,8 +189,19 @@ class Goflow:
             async with self.engine(grace=grace) as engine, trio.open_nursery() as nursery:
                 if self.dashboard:
                     nursery.start_soon(read_ahead, engine)
+                idle = trio.Event()
+
+                async def stop_working() -> None:
+                    await shutdown.wait()
+                    busy = bool(engine.store.ledger.live)
+                    await engine.stop(grace)
+                    if busy:
+                        await trio.sleep(_LAST_WORDS_SECONDS)
+                    idle.set()
+
+                nursery.start_soon(stop_working)
                 await serve_app(
-                    app, listener, shutdown=shutdown, at_end=self._guard.end_streams, tls=tls, task_status=task_status
+                    app, listener, shutdown=idle, at_end=self._guard.end_streams, tls=tls, task_status=task_status
                 )
                 nursery.cancel_scope.cancel()
 
@@ -198,7 +219,7 @@ class Goflow:
             bind: see `serve`.
             grace: see `serve`.
             insecure: see `serve`.
-            announce: told where it listens and what its store keeps.
+            announce: told where it listens and what its store keeps. That it cannot write is no reason not to serve.
         """
         try:
             trio.run(self._run, bind, grace, insecure, announce)
@@ -208,10 +229,13 @@ class Goflow:
     async def _run(self, bind: str, grace: float, insecure: bool, announce: Callable[[str], None]) -> None:
         shutdown = trio.Event()
         async with trio.open_nursery() as nursery:
-            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, *_HANGUP) as signals:
 
                 async def watch() -> None:
-                    async for _ in signals:
+                    async for number in signals:
+                        if number in _HANGUP:
+                            logger.warning("the terminal is gone (SIGHUP): the server goes on; SIGTERM ends it")
+                            continue
                         if shutdown.is_set():
                             nursery.cancel_scope.cancel()
                         shutdown.set()
@@ -224,8 +248,10 @@ class Goflow:
                 urls = await nursery.start(serve_then_stop)
                 engine = self._running()
                 engine.store.listens_at(urls[0])
-                announce(f"goflow-trio serves {len(self.jobs)} jobs on {', '.join(urls)}")
-                announce(f"store {_shown(self.store)}: {engine.store.backend.durability}")
+                jobs = f"{len(self.jobs)} job{'' if len(self.jobs) == 1 else 's'}"
+                with suppress(OSError):  # a full disk, a pipe that nobody reads
+                    announce(f"goflow-trio serves {jobs} on {', '.join(urls)}")
+                    announce(f"store {_shown(self.store)}: {engine.store.backend.durability}")
                 await trio.sleep_forever()
 
 

@@ -92,6 +92,16 @@ class Engine:
         executions.draining = (executions.draining or self.now()) if draining else None
         scheduler.hold(held=draining)
 
+    async def stop(self, grace: float = 0.0) -> None:
+        """Take on nothing, start no task any more, and wait until none runs; the block's end cuts off what then does.
+
+        For a program that goes on answering meanwhile; otherwise the end of the block does it.
+
+        Args:
+            grace: seconds to wait at most.
+        """
+        await self._executions.close(grace)
+
     def lag(self) -> Lag | None:
         """Return how late the loop answered lately; None where nobody looks, in virtual time."""
         watchdog = self._executions.world.watchdog

@@ -185,14 +185,17 @@ class Executions:
             raise EngineDraining("the engine drains: it finishes what it has begun and takes on nothing new")
 
     def drain_cause(self) -> Cause | None:
-        """Return what health says of draining."""
-        if self.draining is None:
+        """Return what health says of draining, and of the end."""
+        if self.draining is None and not self.closing:
             return None
         live = list(self.store.ledger.live.values())
         tasks = sum(task.state is State.RUNNING for record in live for task in record.tasks.values())
         left = (
             f"{_count(len(live), 'execution')} with {_count(tasks, 'running task')} left" if live else "nothing is left"
         )
+        if self.closing:
+            detail = f"{left}; no task starts any more, what is unfinished goes on with the next start"
+            return Cause(Condition.DRAINING, "stopping", detail)
         detail = f"{left}; nothing new begins until that is taken back, or the next start"
         return Cause(Condition.DRAINING, "draining", detail, self.draining)
 
@@ -291,7 +294,9 @@ class Executions:
             raise StoreUnavailable("the store did not take it; nothing was begun, try again later")
 
     async def close(self, grace: float) -> None:
-        """Take no more work and start no more tasks; give what runs `grace` seconds to end."""
+        """Take no more work and start no more tasks; give what runs `grace` seconds to end. The first call counts."""
+        if self.closing:
+            return
         self.closing = True
         for execution in self:
             execution._supervisor.machine.hold()
