@@ -194,7 +194,7 @@ def _check_pool(capacity: Mapping[str, int], job: str, task: Any) -> None:
     if slots is None:
         raise DefinitionError(
             f"job {job!r}: task {task.name!r} needs the pool {task.pool!r}, which the engine does not have; "
-            f"give it one: pools={{{task.pool!r}: {task.pool_slots}}}"
+            f"give it one: pools={{{task.pool!r}: {task.pool_slots}}}, or --pool {task.pool}={task.pool_slots}"
         )
     if task.pool_slots > slots:
         raise DefinitionError(

@@ -25,7 +25,19 @@ from goflow_trio.errors import DefinitionError, GoflowError, StoreError, UsageEr
 _STORE_UNUSABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _TwoPlaces(click.Group):
+    """Lists commands by where they work: what runs here, and what asks a server."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write both lists, in the order in which a newcomer needs them."""
+        for place, commands in (("On this machine", _LOCAL), ("Of a running server", _REMOTE)):
+            widest = max(len(str(command.name)) for command in commands)
+            room = formatter.width - 6 - widest
+            with formatter.section(place):
+                formatter.write_dl([(str(command.name), command.get_short_help_str(room)) for command in commands])
+
+
+@click.group(cls=_TwoPlaces, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(goflow_trio.__version__, prog_name="goflow-trio")
 def cli() -> None:
     """A small, durable DAG scheduler: jobs in code, storage of your choice, one command to deploy.

@@ -18,7 +18,10 @@ _HEAD = ["workload", "store", "tasks/s", "µs a task", "bare nursery, µs", "rat
 )
 @json_option
 def bench(runs: int, scale: float, as_json: bool) -> None:
-    """Run no-op tasks beside a bare trio nursery and print how long both take: about a minute, the medians."""
+    """Time no-op tasks, and a bare trio nursery beside them.
+
+    It takes about a minute and prints medians.
+    """
     from goflow_trio.testing.throughput import measure  # noqa: PLC0415  # only who asks for it
 
     results = list(measure(runs, scale))

@@ -21,11 +21,18 @@ from goflow_trio.jobs.job import Job
 from goflow_trio.schedules import Schedule, describe, dst_note, runs_between
 from goflow_trio.schedules.zones import load_zone
 
-_YEAR = timedelta(days=366)
 _JUST_BEFORE = timedelta(microseconds=1)
 _SHOWN = 10
 _MOST_RUNS = 1_000_000
 _MOST_COMPARED = 200_000
+
+
+def _a_year_after(instant: datetime) -> datetime:
+    """Return the same day and time of the next year; 1 March where there is no 29 February."""
+    try:
+        return instant.replace(year=instant.year + 1)
+    except ValueError:
+        return instant.replace(year=instant.year + 1, month=3, day=1)
 
 
 def read_instant(option: str, text: str | None, default: datetime) -> datetime:
@@ -89,13 +96,14 @@ class Tally:
 def simulate(
     target: str, job_name: str | None, start: str | None, until: str | None, zone: str, summary: bool, as_json: bool
 ) -> None:
-    """List every run that TARGET's schedules will start, with collisions and gaps.
+    """List every run that TARGET's schedules will start.
 
-    A collision is an instant at which several jobs begin; a gap is the longest time in which a job does not.
+    Collisions and gaps are told at the end. A collision is an instant at which several jobs begin; a gap is the
+    longest time in which a job does not.
     """
     load_zone(zone)
     begin = read_instant("--from", start, datetime.now(UTC))
-    end = read_instant("--until", until, begin + _YEAR)
+    end = read_instant("--until", until, _a_year_after(begin))
     if end <= begin:
         raise UsageError(f"--until {stamp(end)} is not after --from {stamp(begin)}; swap them")
     schedules = _schedules([job for job in load_jobs([target]) if job_name in {None, job.name}])
@@ -180,7 +188,7 @@ def compare(old: str, new: str, *, as_json: bool) -> None:  # noqa: C901  # two 
             if not as_json:
                 click.echo(f"{name}: no change")
             continue
-        appear, vanish, kept, end = _difference(before.get(name), after.get(name), begin, begin + _YEAR)
+        appear, vanish, kept, end = _difference(before.get(name), after.get(name), begin, _a_year_after(begin))
         changes[name] = {"appear": list(map(stamp, appear)), "vanish": list(map(stamp, vanish)), "until": stamp(end)}
         if as_json:
             continue

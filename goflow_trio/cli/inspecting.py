@@ -13,6 +13,7 @@ from goflow_trio.actors.executing import check_executors
 from goflow_trio.actors.registry import Registry
 from goflow_trio.cli.forecasting import compare, read_instant, shown, stamp
 from goflow_trio.cli.options import json_option
+from goflow_trio.cli.printing import counted
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.errors import DefinitionError, ScheduleError, UsageError
 from goflow_trio.jobs.job import Job
@@ -26,7 +27,7 @@ from goflow_trio.schedules.zones import load_zone
 @click.option("--diff", is_flag=True, help="Compare the schedules of two targets: what a change will do.")
 @json_option
 def check(targets: tuple[str, ...], diff: bool, as_json: bool) -> None:
-    """Validate every job of TARGET, and print its graph and next runs.
+    """Check the jobs of TARGET; print graphs and next instants.
 
     With --diff OLD NEW, print which instants of the next year appear and vanish. Exits with 1 if a job is wrong.
     """
@@ -45,14 +46,14 @@ def check(targets: tuple[str, ...], diff: bool, as_json: bool) -> None:
         click.echo(json.dumps([_as_data(job) for job in jobs]))
         return
     for job in jobs:
-        click.echo(f"{job.name}: {len(job)} tasks, {_schedule(job)}")
+        click.echo(f"{job.name}: {counted(len(job), 'task')}, {_schedule(job)}")
         for task in job:
             after = ", ".join(other.name for other in task.downstream)
             click.echo(f"  {task.name}" + (f" -> {after}" if after else ""))
         if job.schedule is not None:
             for instant in next_instants(job.schedule, datetime.now(UTC), 3):
                 click.echo(f"  next {shown(instant, job.timezone)}")
-    click.echo(f"checked {len(jobs)} job{'s' if len(jobs) != 1 else ''}: no errors")
+    click.echo(f"checked {counted(len(jobs), 'job')}: no errors")
 
 
 def _schedule(job: Job) -> str:
@@ -81,7 +82,10 @@ def _as_data(job: Job) -> dict[str, Any]:
 @click.option("--tz", "zone", help="Show local times of this zone; the job's own by default.")
 @json_option
 def upcoming(target: str, job_name: str | None, count: int, start: str | None, zone: str | None, as_json: bool) -> None:
-    """Print the upcoming instants of TARGET's schedules, in local time and UTC, clock changes noted."""
+    """Print the next instants of TARGET's schedules.
+
+    In local time and UTC, with a note where clocks change.
+    """
     begin = read_instant("--from", start, datetime.now(UTC))
     try:
         load_zone(zone or "UTC")

@@ -39,6 +39,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\t" else "�" for char in text)
 
 
+def counted(number: int, word: str) -> str:
+    """Return how many of something there are: `1 task`, `2 tasks`."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def console() -> Console:
     """Return standard output: it has colours if it is a terminal, and wraps nothing."""
     return Console(highlight=False, soft_wrap=True, emoji=False, markup=False)

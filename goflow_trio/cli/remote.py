@@ -13,7 +13,7 @@ import click
 import trio
 
 from goflow_trio.cli.options import json_option, params_option, read_params, server_options
-from goflow_trio.cli.printing import clock, print_json, print_lines, print_table, printable, styled, took
+from goflow_trio.cli.printing import clock, counted, print_json, print_lines, print_table, printable, styled, took
 from goflow_trio.core.states import State
 from goflow_trio.errors import UsageError
 
@@ -67,8 +67,12 @@ async def _jobs(client: Client) -> list[Job]:
 
 
 def _job_row(job: Job) -> list[Any]:
-    tasks = f"{len(job.tasks)} task{'s' if len(job.tasks) != 1 else ''}"
-    return [job.name, tasks, job.schedule or "no schedule", "" if not job.schedule else "on" if job.active else "off"]
+    return [
+        job.name,
+        counted(len(job.tasks), "task"),
+        job.schedule or "no schedule",
+        "" if not job.schedule else "on" if job.active else "off",
+    ]
 
 
 @click.command()
@@ -99,7 +103,7 @@ def executions(job: str | None, state: str | None, limit: int, server: tuple[str
 @server_options
 @json_option
 def show(execution: str, server: tuple[str, str | None], as_json: bool) -> None:
-    """Show EXECUTION (an id): its tasks, their attempts, results and errors."""
+    """Show EXECUTION (an id): tasks, attempts, results, errors."""
     record = ask(server, lambda client: client.execution(execution))
     _print_record(record, as_json=as_json, with_tasks=True)
 
@@ -166,12 +170,15 @@ def toggle(job: str, active: bool | None, server: tuple[str, str | None], as_jso
 def cancel(
     execution: str, force: bool, task: str | None, reason: str, server: tuple[str, str | None], as_json: bool
 ) -> None:
-    """Cancel EXECUTION (an id) and wait until nothing of it is left running. Clean-up tasks still run."""
+    """End EXECUTION (an id), and wait until nothing of it runs.
+
+    Clean-up tasks still run, unless there is --force.
+    """
     receipt = ask(server, lambda client: client.cancel(execution, task=task, force=force, reason=reason))
     if as_json:
         print_json(receipt)
     else:
-        print_lines([f"ended {receipt.tasks} tasks in {receipt.seconds:.3f} s"])
+        print_lines([f"ended {counted(receipt.tasks, 'task')} in {receipt.seconds:.3f} s"])
 
 
 @click.command()
@@ -198,7 +205,10 @@ def retry(
     server: tuple[str, str | None],
     as_json: bool,
 ) -> None:
-    """Run EXECUTION (an id), which is over, once more. What does not run again keeps its result."""
+    """Run EXECUTION (an id), which is over, once more.
+
+    What does not run again keeps its result.
+    """
     again = ask(server, lambda client: client.retry(execution, start=start, task=task, reason=reason))
     if wait:
         _wait(server, again.id, as_json=as_json)
@@ -221,8 +231,9 @@ def retry(
 def backfill(
     job: str, since: str, until: str, limit: int | None, wait: bool, server: tuple[str, str | None], as_json: bool
 ) -> None:
-    """Run JOB for past instants of its schedule, each at most once. The server goes on by itself.
+    """Run JOB for past instants of its schedule, each once at most.
 
+    The server does it by itself, also after a restart.
     With --wait it exits with 0 if all executions were successful, 1 if any was not, 130 if it was cancelled.
     """
     begin, end = _read_instant("--from", since), _read_instant("--until", until)
@@ -304,8 +315,9 @@ def logs(  # each is an option
     server: tuple[str, str | None],
     as_json: bool,
 ) -> None:
-    """Print what TASK of EXECUTION (an id) printed; without a TASK, what all of them did, the name before each line.
+    """Print what TASK of EXECUTION (an id) printed, or all tasks.
 
+    Without a TASK, its name is before each line.
     To a file or another program the text goes as it is; on a terminal, control characters are replaced. --grep looks
     on the server, in all that is kept, and prints up to 1,000 lines of each task; the exit code is 1 if there are none.
     """

@@ -108,7 +108,7 @@ def serve(
     keyfile: str | None,
     audit_file: str | None,
 ) -> None:
-    """Run jobs on their schedules and serve the API and the dashboard.
+    """Run jobs on their schedules; serve the API and dashboard.
 
     TARGET is file.py or package.module: its list `jobs`, else every Job and every function annotated `-> Job` in
     it; TARGET:name names one. SIGTERM or Ctrl-C ends it within the grace, a second one at once.

@@ -21,9 +21,11 @@ from goflow_trio.actors.retention import Removed
 from goflow_trio.actors.store import open_store
 from goflow_trio.actors.transfer import copy_store, export_store, import_lines
 from goflow_trio.cli.options import json_option, takeover_option
+from goflow_trio.cli.printing import counted
 from goflow_trio.errors import UsageError
 from goflow_trio.jobs.retention import Retention
-from goflow_trio.stores import Backend, hide_password, open_backend
+from goflow_trio.stores import Backend, check_store_url, folder, hide_password, open_backend, sqlite
+from goflow_trio.stores.urls import split_store_url
 
 T = TypeVar("T")
 
@@ -33,6 +35,25 @@ _SHOWN_DAMAGE = 20
 @click.group()
 def store() -> None:
     """Look at a store, prune it, or move it to another one."""
+
+
+def _check_exists(url: str) -> None:
+    """Refuse to look into a file or folder that is not there: opening would make one, and tell that it holds nothing.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    check_store_url(url)
+    path_in = {"sqlite": sqlite.file_of, "file": folder.folder_of}.get(split_store_url(url).scheme)
+    if path_in is not None and not Path(path_in(url)).exists():
+        raise UsageError(f"store {url!r}: there is nothing at {Path(path_in(url)).absolute()}; correct the path")
+
+
+@asynccontextmanager
+async def _existing(url: str) -> AsyncIterator[Backend]:
+    _check_exists(url)
+    async with _opened(url) as backend:
+        yield backend
 
 
 @asynccontextmanager
@@ -73,14 +94,14 @@ def _progress(text: str) -> tuple[Progress, Callable[[int], None]]:
 @click.argument("url", envvar="GOFLOW_STORE")
 @json_option
 def info(url: str, as_json: bool) -> None:
-    """Read the whole store at URL and say what it holds, who holds it, and what of it is damaged.
+    """Say what the store at URL holds, and what is damaged.
 
-    Exits with 1 if something is damaged. A server may have it open meanwhile.
+    It is read as a whole. Exits with 1 if something is damaged. A server may have it open meanwhile.
     """
     bar, advance = _progress("reading")
 
     async def main() -> tuple[Inspection, str]:
-        async with _opened(url) as backend:
+        async with _existing(url) as backend:
             return await inspect_store(backend, advance), str(backend.durability)
 
     with bar:
@@ -118,10 +139,11 @@ def _lines(url: str, found: Inspection, durability: str) -> list[str]:
     lines = [f"store {hide_password(url)}", f"  {durability}", f"  held by {holder}"]
     total = sum(found.executions.values())
     span = f", from {found.oldest:%Y-%m-%d %H:%M} to {found.newest:%Y-%m-%d %H:%M}" if found.oldest else ""
-    lines.append(f"  {total} finished executions{span}; {found.events} events in the log")
+    lines.append(f"  {counted(total, 'finished execution')}{span}; {found.events} events in the log")
     lines += [f"    {job}: {count} {state}" for (job, state), count in sorted(found.executions.items())]
     lines += [
-        f"  {kind}: {count} records, {found.size[kind] / 1e6:.1f} MB" for kind, count in sorted(found.records.items())
+        f"  {kind}: {counted(count, 'record')}, {found.size[kind] / 1e6:.1f} MB"
+        for kind, count in sorted(found.records.items())
     ]
     damaged = list(found.damage.records.items())
     lines.append(f"  damaged: {found.damage.count or 'nothing'}")
@@ -137,12 +159,14 @@ def _lines(url: str, found: Inspection, durability: str) -> list[str]:
 @click.option("--dry-run", is_flag=True, help="Only say what would go.")
 @takeover_option
 def prune(url: str, days: float | None, count: int | None, job: str | None, dry_run: bool, takeover: bool) -> None:
-    """Remove finished executions from the store at URL, with their output and idempotency keys.
+    """Remove finished executions from the store at URL.
 
+    Their output and their idempotency keys go with them.
     Say what to keep with --days, --count or both; what is over either goes.
     """
     if days is None and count is None:
         raise UsageError("say what to keep: --days, --count, or both")
+    _check_exists(url)
     wanted = Retention(days=days, count=count)
     policies, others = ({}, wanted) if job is None else ({job: wanted}, Retention())
     bar, advance = _progress("removing")
@@ -168,14 +192,17 @@ def prune(url: str, days: float | None, count: int | None, job: str | None, dry_
     with bar:
         removed = _run(main)
     verb = "would remove" if dry_run else "removed"
-    click.echo(f"{verb} {removed.executions} executions and {removed.claims} idempotency keys")
+    click.echo(f"{verb} {counted(removed.executions, 'execution')} and {counted(removed.claims, 'idempotency key')}")
 
 
 @store.command()
 @click.argument("url", envvar="GOFLOW_STORE")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 def export(url: str, file: Path) -> None:
-    """Write all of the store at URL into FILE (- is standard output) as lines of JSON."""
+    """Write all of the store at URL into FILE, as lines of JSON.
+
+    - is standard output.
+    """
     bar, advance = _progress("exporting")
 
     async def main() -> int:
@@ -185,19 +212,19 @@ def export(url: str, file: Path) -> None:
                 out.write(line)
                 advance(1)
 
-            async with _opened(url) as backend:
+            async with _existing(url) as backend:
                 return await export_store(backend, datetime.now(UTC), write)
 
     with bar:
         count = _run(main)
-    click.echo(f"exported {count} records", err=True)
+    click.echo(f"exported {counted(count, 'record')}", err=True)
 
 
 @store.command("import")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path))
 @click.argument("url", envvar="GOFLOW_STORE")
 def import_(file: Path, url: str) -> None:
-    """Read FILE, made by export, into the store at URL, which has to be empty.
+    """Read FILE, made by export, into the empty store at URL.
 
     Cut off, it may be begun again.
     """
@@ -210,14 +237,14 @@ def import_(file: Path, url: str) -> None:
 
     with bar:
         count = _run(main)
-    click.echo(f"imported {count} records")
+    click.echo(f"imported {counted(count, 'record')}")
 
 
 @store.command()
 @click.argument("source")
 @click.argument("target")
 def copy(source: str, target: str) -> None:
-    """Copy everything from the store SOURCE into the store TARGET, which has to be empty.
+    """Copy the store SOURCE into the empty store TARGET.
 
     Cut off, it may be begun again and goes on where it was.
     """
@@ -226,7 +253,7 @@ def copy(source: str, target: str) -> None:
     bar, advance = _progress("copying")
 
     async def main() -> int:
-        async with _opened(source) as one, _opened(target) as other:
+        async with _existing(source) as one, _opened(target) as other:
             return await copy_store(one, other, datetime.now(UTC), advance)
 
     with bar:

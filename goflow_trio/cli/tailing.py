@@ -52,7 +52,10 @@ def tail(
     server: tuple[str, str | None],
     as_json: bool,
 ) -> None:
-    """Print what happens on a running server until Ctrl-C; lost connections are taken up again, nothing comes twice."""
+    """Print what happens on a running server, until Ctrl-C.
+
+    Lost connections are taken up again, and nothing comes twice.
+    """
     state = ask(server, partial(_tail, job, execution or follow, types, after, no_output, follow, as_json))
     sys.exit(0 if state is None else exit_code(state))
 

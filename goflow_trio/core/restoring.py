@@ -20,6 +20,8 @@ from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.starting import order_attempt
 from goflow_trio.core.states import State
 
+_GONE = "; job {job!r} no longer has this task, so that it cannot run again"
+
 CRASH_LOOP = "crash-loop"
 """Reason of a task that is held to be the cause of the engine's ends."""
 
@@ -89,7 +91,8 @@ def _interrupt(board: Board, index: int, now: datetime) -> None:
         error = TaskError("CrashLoop", f"the engine ended {crashes} times while this task was running")
         fail_for_good(board, index, error, CRASH_LOOP, now)
     else:
-        error = TaskError("Interrupted", "the engine ended while this attempt was running")
+        gone = "" if task.definition is not None or index in board.places.groups else _GONE.format(job=board.job)
+        error = TaskError("Interrupted", f"the engine ended while this attempt was running{gone}")
         fail(board, index, error, INTERRUPTED, now, spare=task.idempotent or task.kind == MAP)
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, time
 from types import MappingProxyType
 from typing import Any
 
@@ -104,12 +105,18 @@ def _input(value: str | bytes | None) -> bytes | None:
     return value.encode("utf-8", "surrogateescape")
 
 
+def _plain(value: object) -> str:
+    """Return the text of a parameter that JSON has no form for."""
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
 def _params_environment(context: TaskContext) -> dict[str, str]:
     """Return the parameters as a command finds them; one that no environment can hold is in the JSON alone."""
-    found = {"GOFLOW_PARAMS": json.dumps(dict(context.params), default=str)}
-    for name, value in context.params.items():
+    encoded = json.dumps(dict(context.params), default=_plain)
+    found = {"GOFLOW_PARAMS": encoded}
+    for name, value in json.loads(encoded).items():
         variable = "GOFLOW_PARAM_" + re.sub(r"[^A-Za-z0-9_]", "_", name).upper()
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        text = value if isinstance(value, str) else json.dumps(value)
         if "\0" not in text:
             found[variable] = text
     return found

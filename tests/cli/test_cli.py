@@ -9,8 +9,10 @@ import subprocess
 import sys
 import time
 
+import click
 import pytest
 
+from goflow_trio.cli import cli
 from tests.processes import child
 
 JOBS = """
@@ -150,7 +152,7 @@ def test_a_server_its_clients_and_its_end(folder):
         assert goflow(folder, "submit", "nope", "--url", url).returncode == 1
         assert goflow(folder, "toggle", "good", "--url", url).stdout == "good is on\n"
         execution = goflow(folder, "submit", "slow", "--url", url).stdout.strip()
-        assert goflow(folder, "cancel", execution, "--url", url).stdout.startswith("ended 1 tasks in")
+        assert goflow(folder, "cancel", execution, "--url", url).stdout.startswith("ended 1 task in")
         listed = json.loads(goflow(folder, "executions", "--json", "--url", url).stdout)["executions"]
         assert [item["state"] for item in listed] == ["cancelled", "failed", "successful"]
         busy = goflow(folder, "serve", "--examples", "--port", url.rsplit(":", 1)[1])
@@ -171,6 +173,18 @@ def test_run_runs_one_execution_and_no_schedule(folder):
     )
     assert goflow(folder, "run", "often.py").returncode == 0
     assert (folder / "ran").read_text() == "once\n"
+
+
+def test_the_help_tells_each_command_in_a_whole_line():
+    """Also in a narrow terminal's default of 80 columns, nothing of it is cut off."""
+    with click.Context(cli, max_content_width=80, terminal_width=80) as context:
+        text = cli.get_help(context)
+    assert "..." not in text.split("On this machine:")[1]
+    local, remote = text.split("On this machine:")[1].split("Of a running server:")
+    assert {line.split()[0] for line in (local + remote).splitlines() if line.strip()} == set(cli.commands)
+    store = cli.commands["store"]
+    with click.Context(store, max_content_width=80, terminal_width=80) as context:
+        assert "..." not in store.get_help(context).split("Commands:")[1]
 
 
 def test_the_version(folder):

@@ -152,7 +152,7 @@ def test_submit_wait_show_logs_and_retry(typed):
 
 def test_cancel_and_approve(typed):
     execution = typed("submit", "long").out.strip()
-    assert typed("cancel", execution).out.startswith("ended 1 tasks in 0.")
+    assert typed("cancel", execution).out.startswith("ended 1 task in 0.")
     shown = typed("show", execution).out
     assert "cancelled by alice" in shown
     assert "submitted by alice" in shown

@@ -94,6 +94,15 @@ def test_info_says_what_is_in_it_and_what_is_damaged(folder):
     assert len(json.loads(done.stdout)["damaged"]) == 3
 
 
+@pytest.mark.parametrize("url", ["sqlite:///misspelt.db", "file:///{folder}/misspelt"])
+def test_a_store_that_is_not_there_is_not_made_by_looking_into_it(folder, url):
+    url = url.replace("/{folder}", str(folder))
+    done = store(folder, "info", url)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"goflow-trio: store {url!r}: there is nothing at {folder}/misspelt")
+    assert not list(folder.glob("misspelt*"))
+
+
 def test_prune_removes_what_is_over_and_only_that(folder):
     assert store(folder, "prune", "sqlite:///a.db").returncode == 2
     would = store(folder, "prune", "sqlite:///a.db", "--count", "1", "--dry-run")

@@ -231,6 +231,7 @@ def test_a_removed_task_fails_as_definition_gone_and_its_clean_up_runs():
     driver.crash(job=job(with_b=False))
     record = driver.record.tasks["b"]
     assert (record.state, record.reason) == ("failed", "interrupted")
+    assert record.error.message.endswith("; job 'job' no longer has this task, so that it cannot run again")
     driver.succeed("clean")
     assert driver.state == "failed"
 

@@ -191,6 +191,15 @@ async def test_parameters_come_in_the_environment_and_nowhere_else():
     assert json.loads(together) == params
 
 
+async def test_a_parameter_with_a_type_of_its_own_comes_as_its_text():
+    """A date is 2026-11-23 to a shell, as a text would be, and not in the quotes of JSON."""
+    at = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)
+    params = {"day": at.date(), "at": at, "path": Path("/srv"), "days": [at.date()]}
+    show = 'printf "%s|" "$GOFLOW_PARAM_DAY" "$GOFLOW_PARAM_AT" "$GOFLOW_PARAM_PATH" "$GOFLOW_PARAM_DAYS"'
+    result = await run(sh(show), evolve(CONTEXT, params=params))
+    assert result == '2026-11-23|2026-11-23T02:30:00+00:00|/srv|["2026-11-23"]|'
+
+
 NASTY = [
     "",
     " ",
