@@ -135,7 +135,7 @@ class Executions:
         """
         record = await self.store.find(execution_id)
         if record is None:
-            raise UnknownExecution(f"no execution has the id {execution_id!r}")
+            raise UnknownExecution(f"no execution has the id {execution_id[:100]!r}; it may be older than what is kept")
         if task is not None and task not in record.tasks:
             raise UnknownTask(f"execution {execution_id} of job {record.job!r} has no task {task!r}")
         return record

@@ -10,6 +10,7 @@ from goflow_trio.core.plan import Plan, plan_job
 from goflow_trio.errors import CycleError, DefinitionError, UnknownJob
 from goflow_trio.jobs.graph import find_cycle, topological_order
 from goflow_trio.jobs.job import Job, build_job
+from goflow_trio.jobs.names import did_you_mean
 from goflow_trio.operators.run_job import RunJob
 
 
@@ -42,7 +43,7 @@ class Registry:
         try:
             return self.jobs[name]
         except KeyError:
-            raise UnknownJob(f"no job {name!r} is registered") from None
+            raise UnknownJob(f"no job {name[:100]!r} is registered{did_you_mean(name, self.jobs)}") from None
 
 
 def needed_by(job: Job, jobs: Iterable[Job]) -> list[Job]:

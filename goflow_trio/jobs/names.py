@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
+from itertools import islice
 
 from goflow_trio.errors import DefinitionError
 
 NAME_BYTES = 255
 """Longest name, in UTF-8 bytes: what a file system and every store's key accept."""
+
+_LOOKED_AT = 1_000  # some 10 ms, and anybody may ask
+
+
+def did_you_mean(name: str, names: Iterable[str]) -> str:
+    """Return the end of an error about a name that there is not: those that are near it; empty if none is.
+
+    Example:
+        >>> did_you_mean("nigthly", ["hourly", "nightly"])
+        "; did you mean 'nightly'?"
+    """
+    near = difflib.get_close_matches(name[:NAME_BYTES], islice(names, _LOOKED_AT), n=3)
+    return f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
 
 
 def check_name(name: object, what: str) -> str:

@@ -41,6 +41,9 @@ async def respond(answer: Answer, route: Route) -> Response:
         return Response(body, answer.status, answer.headers, content_type=content_type)
     data = wire.encode(body)
     response = Response(data, answer.status, answer.headers, content_type=JSON + _CHARSET)
+    is_compressible = len(data) >= _COMPRESS_BYTES
+    if is_compressible:
+        response.vary.add("Accept-Encoding")  # of a 304 too
     if route.method == "GET" and answer.status == HTTPStatus.OK and route.role != "open":
         # Weak: the same for the compressed form.
         tag = blake2b(data, digest_size=12).hexdigest()
@@ -50,12 +53,10 @@ async def respond(answer: Answer, route: Route) -> Response:
             response.set_data(b"")
             del response.headers["Content-Length"], response.headers["Content-Type"]
             return response
-    if len(data) >= _COMPRESS_BYTES:
-        response.vary.add("Accept-Encoding")
-        if request.accept_encodings["gzip"] > 0:
-            large = len(data) >= _THREAD_BYTES
-            response.set_data(await trio.to_thread.run_sync(_compress, data) if large else _compress(data))
-            response.headers["Content-Encoding"] = "gzip"
+    if is_compressible and request.accept_encodings["gzip"] > 0:
+        large = len(data) >= _THREAD_BYTES
+        response.set_data(await trio.to_thread.run_sync(_compress, data) if large else _compress(data))
+        response.headers["Content-Encoding"] = "gzip"
     return response
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct
@@ -87,9 +86,7 @@ async def next_instants(engine: Engine, job: str, query: HowMany) -> shapes.Upco
 class Pause(Struct, forbid_unknown_fields=True):
     """For how long."""
 
-    until: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="when it goes on by itself; never without")
-    ] = None
+    until: Annotated[shapes.Instant | None, Meta(description="when it goes on by itself; never without")] = None
 
 
 @routes.post("/api/jobs/{job}/pause", errors=[404, 409])
@@ -136,9 +133,7 @@ class Submission(Struct, forbid_unknown_fields=True):
     """What a submit may say."""
 
     params: dict[str, Any] | None = None
-    at: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="when it is to start; at once without")
-    ] = None
+    at: Annotated[shapes.Instant | None, Meta(description="when it is to start; at once without")] = None
 
 
 class SubmitHeaders(Headers):

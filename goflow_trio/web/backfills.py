@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -15,14 +14,12 @@ from goflow_trio.web.routes import Routes
 
 routes = Routes("backfills")
 
-_Instant = Annotated[datetime, Meta(tz=True)]
-
 
 class Wish(Struct, forbid_unknown_fields=True):
     """Which instants."""
 
-    since: Annotated[_Instant, Meta(description="the first moment that counts")]
-    until: Annotated[_Instant, Meta(description="the first moment that does not count any more")]
+    since: Annotated[shapes.Instant, Meta(description="the first moment that counts")]
+    until: Annotated[shapes.Instant, Meta(description="the first moment that does not count any more")]
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=1000)] | None, Meta(description="so many at once; else one after the other")
     ] = None
@@ -47,7 +44,7 @@ async def cancel_backfill(engine: Engine, caller: str, backfill: str) -> shapes.
         if one.id == backfill:
             await one.cancel(executions=True, by=caller)
             return _shown(one)
-    raise NotFound(f"no backfill has the id {backfill[:100]!r}")
+    raise NotFound(f"no backfill has the id {backfill[:100]!r}; GET /api/jobs/{{job}}/backfills lists those of a job")
 
 
 def _shown(one: Backfill) -> shapes.Backfill:

@@ -14,7 +14,7 @@ from goflow_trio.errors import ScheduleError, UsageError
 from goflow_trio.schedules.zones import load_zone
 from goflow_trio.web import wire
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.runs import newest_runs
+from goflow_trio.web.runs import newest_runs, unheard_of
 from goflow_trio.web.shapes import Timestamp
 
 routes = Routes("runs")
@@ -42,7 +42,7 @@ class Calendar(Struct):
     complete_from: Timestamp
 
 
-@routes.get("/api/jobs/{job}/calendar")
+@routes.get("/api/jobs/{job}/calendar", errors=[404])
 async def job_calendar(engine: Engine, job: str, query: CalendarRange) -> Calendar:
     """A job's runs counted by day and state, of the newest 2,000 at most."""
     try:
@@ -52,6 +52,8 @@ async def job_calendar(engine: Engine, job: str, query: CalendarRange) -> Calend
     complete_from = since = engine.now() - timedelta(days=query.days)
     counts: dict[str, Counter[State]] = {}
     records, complete = await newest_runs(engine, job, since=since)
+    if job not in engine.jobs and not records and not await engine.newest(job, limit=1):
+        raise unheard_of(engine, job)
     for record in records:
         counts.setdefault(record.submitted.astimezone(zone).date().isoformat(), Counter())[record.state] += 1
     if not complete:

@@ -8,9 +8,9 @@ from typing import Any
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import UnknownExecution
 from goflow_trio.jobs.job import Job
 from goflow_trio.web import wire
+from goflow_trio.web.executions import known
 from goflow_trio.web.grid import TaskDefinition, good_seconds, task_definition
 from goflow_trio.web.history import Run, history_of, sum_up
 from goflow_trio.web.overview import RootFailure, Stamp, root_failure, short, stamp
@@ -51,9 +51,7 @@ class RunContext(Stamp, kw_only=True):
 @routes.get("/api/executions/{execution}/context", errors=[404, 410])
 async def execution_context(engine: Engine, execution: str) -> RunContext:
     """One execution with its graph, its neighbours in time, and how it compares to the job's other runs."""
-    record = await engine.find(execution)
-    if record is None:
-        raise UnknownExecution(f"no execution has the id {execution[:100]!r}; it may be older than what is kept")
+    record = await known(engine, execution)
     history = history_of(engine)
     await history.catch_up(record.job)
     record = await engine.find(execution) or record

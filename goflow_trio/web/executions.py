@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any
 
 from attrs import asdict
@@ -11,6 +10,7 @@ from msgspec import Meta, Struct
 from goflow_trio.actors.batch import Submission
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core import limits
+from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.rerun import Start
 from goflow_trio.errors import UnknownExecution
 from goflow_trio.web import shapes, wire
@@ -33,12 +33,8 @@ class Page(Wanted):
         Annotated[int, Meta(ge=1, le=limits.LIST_EXECUTIONS)] | None, Meta(description="at most so many")
     ] = None
     cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
-    since: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="only those submitted at this instant or later")
-    ] = None
-    until: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="only those submitted before this instant")
-    ] = None
+    since: Annotated[shapes.Instant | None, Meta(description="only those submitted at this instant or later")] = None
+    until: Annotated[shapes.Instant | None, Meta(description="only those submitted before this instant")] = None
 
 
 @routes.get("/api/executions")
@@ -63,7 +59,7 @@ class BatchEntry(Struct, forbid_unknown_fields=True, rename="camel"):
     job: str
     params: dict[str, Any] | None = None
     idempotency_key: str | None = None
-    at: Annotated[datetime, Meta(tz=True)] | None = None
+    at: shapes.Instant | None = None
 
 
 @routes.post("/api/executions", errors=[404, 410, 422])
@@ -87,21 +83,29 @@ async def list_job_runs(engine: Engine, query: Wanted) -> shapes.JobRuns:
     return shapes.JobRuns([wire.job_run(record) for record in records])
 
 
+async def known(engine: Engine, execution: str) -> ExecutionRecord:
+    """Return the record of an execution.
+
+    Raises:
+        UnknownExecution: there is none.
+    """
+    record = await engine.find(execution)
+    if record is None:
+        raise UnknownExecution(f"no execution has the id {execution[:100]!r}; it may be older than what is kept")
+    return record
+
+
 @routes.get("/api/executions/{execution}", errors=[404, 410])
 async def execution_details(engine: Engine, execution: str) -> shapes.ExecutionDetails:
     """One execution, with its tasks, attempts, results and errors."""
-    record = await engine.find(execution)
-    if record is None:
-        raise UnknownExecution(f"no execution has the id {execution[:100]!r}")
+    record = await known(engine, execution)
     return wire.execution_details(record)
 
 
 @routes.get("/api/executions/{execution}/waiting", errors=[404])
 async def waiting(engine: Engine, execution: str) -> shapes.Waits:
     """Why its tasks do not run: for each that has not ended and does not run, what it waits for and who holds it."""
-    record = await engine.find(execution)
-    if record is None:
-        raise UnknownExecution(f"no execution has the id {execution[:100]!r}")
+    record = await known(engine, execution)
     return shapes.Waits([wire.wait(one) for one in ([] if record.state.is_final else engine.waiting(execution))])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import statistics
 from collections.abc import Iterable
 from typing import Any
@@ -12,14 +11,13 @@ from msgspec import Struct
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import UnknownJob
 from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
 from goflow_trio.web import wire
 from goflow_trio.web.history import CODES, history_of, sum_up
 from goflow_trio.web.overview import HowManyRuns, Stamp, short, stamp
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.runs import RunLine, line_fields
+from goflow_trio.web.runs import RunLine, line_fields, unheard_of
 from goflow_trio.web.shapes import Timestamp
 
 routes = Routes("runs")
@@ -106,9 +104,7 @@ async def job_grid(engine: Engine, job: str, query: HowManyRuns) -> Grid:
     records = list(reversed(await engine.newest(job, limit=query.runs)))
     definition = engine.jobs.get(job)
     if definition is None and not records:
-        near = difflib.get_close_matches(job[:100], engine.jobs, n=3)
-        mend = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-        raise UnknownJob(f"no job {job[:100]!r} is registered, and no run of one is kept{mend}")
+        raise unheard_of(engine, job)
     if definition is not None:
         names, dag = [task.name for task in definition], {name: list(to) for name, to in definition.graph.items()}
     else:  # its code is gone, its history is not

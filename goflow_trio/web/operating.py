@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -11,7 +10,7 @@ from goflow_trio.actors.engine import Engine
 from goflow_trio.core.states import State
 from goflow_trio.web import wire
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.shapes import Maybe
+from goflow_trio.web.shapes import Instant, Maybe
 
 routes = Routes("operating")
 
@@ -49,9 +48,7 @@ class Schedules(Struct, forbid_unknown_fields=True):
     jobs: Annotated[
         list[str] | None, Meta(description="these; without, all that are on, or off, as the case may be")
     ] = None
-    until: Annotated[
-        Annotated[datetime, Meta(tz=True)] | None, Meta(description="of a pause: when they go on by themselves")
-    ] = None
+    until: Annotated[Instant | None, Meta(description="of a pause: when they go on by themselves")] = None
 
 
 class Switched(Struct):

@@ -12,12 +12,13 @@ from msgspec import Meta, Struct
 from goflow_trio.actors.engine import Engine
 from goflow_trio.core.record import ExecutionRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import UsageError
+from goflow_trio.errors import UnknownJob, UsageError
+from goflow_trio.jobs.names import did_you_mean
 from goflow_trio.web import wire
 from goflow_trio.web.history import Run, first_line, history_of, sum_up
 from goflow_trio.web.overview import RootFailure, Stamp, root_failure, stamp
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.shapes import Maybe, Timestamp
+from goflow_trio.web.shapes import Instant, Maybe, Timestamp
 
 routes = Routes("runs")
 
@@ -69,8 +70,8 @@ class WantedRuns(Struct):
     job: Annotated[str, Meta(description="only those of this job")] = ""
     tag: Annotated[str, Meta(description="only those of jobs with this tag")] = ""
     trigger: Annotated[str, Meta(description="only those begun so: `manual`, `schedule`, …")] = ""
-    since: Annotated[str, Meta(description="only those submitted at this instant or later")] = ""
-    until: Annotated[str, Meta(description="only those submitted before this instant")] = ""
+    since: Annotated[Instant | None, Meta(description="only those submitted at this instant or later")] = None
+    until: Annotated[Instant | None, Meta(description="only those submitted before this instant")] = None
     ids: Annotated[str, Meta(max_length=4000, description="only these, with commas between")] = ""
     search: Annotated[str, Meta(description="only those with this text in id, job, parameters or error")] = ""
     limit: Annotated[int, Meta(ge=1, le=500, description="at most so many")] = 50
@@ -91,9 +92,7 @@ async def list_runs(engine: Engine, query: WantedRuns) -> RunList:
         known = [await engine.find(one) for one in sorted(set(query.ids.split(",")), reverse=True)]
         records, complete = [record for record in known if record is not None], True
     else:
-        records, complete = await newest_runs(
-            engine, query.job or None, query.cursor or None, wanted.since, wanted.until
-        )
+        records, complete = await newest_runs(engine, query.job or None, query.cursor or None, query.since, query.until)
     last = records[-1].id if records else ""
     for record in records:
         if wanted.fits(record, engine):
@@ -134,8 +133,6 @@ class _Filter:
         unknown = self.states.difference(State)
         if unknown:
             raise UsageError(f"there is no state {min(unknown)[:100]!r}; states are: {', '.join(State)}")
-        self.since = _instant("since", query.since)
-        self.until = _instant("until", query.until)
         self._query = query
         self._text = query.search.casefold()
 
@@ -148,9 +145,9 @@ class _Filter:
         query = self._query
         if query.job and record.job != query.job:
             return False
-        if self.since is not None and record.submitted < self.since:
+        if query.since is not None and record.submitted < query.since:
             return False
-        if self.until is not None and record.submitted >= self.until:
+        if query.until is not None and record.submitted >= query.until:
             return False
         if query.trigger and record.trigger != query.trigger:
             return False
@@ -167,16 +164,10 @@ def _searchable(record: ExecutionRecord) -> str:
     return "\n".join(parts).casefold()
 
 
-def _instant(name: str, text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = None
-    if instant is None or instant.tzinfo is None:
-        raise UsageError(f"{name} must be an instant such as 2026-11-24T03:00:00Z, got {text[:100]!r}")
-    return instant
+def unheard_of(engine: Engine, job: str) -> UnknownJob:
+    """Return the error about a job that is not registered and has left no runs."""
+    near = did_you_mean(job, engine.jobs)
+    return UnknownJob(f"no job {job[:100]!r} is registered, and no run of one is kept{near}")
 
 
 async def newest_runs(

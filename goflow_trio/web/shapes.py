@@ -5,6 +5,7 @@ A field's order here is its order on the wire. Goflow's fields come first and ar
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -15,6 +16,9 @@ Timestamp = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 """An instant in RFC 3339, UTC, with the zeros at the end of its fraction cut."""
 
 Maybe = Timestamp | None
+
+Instant = Annotated[datetime, Meta(tz=True)]
+"""An instant in a request: with its offset from UTC, or `Z`."""
 
 
 class Problem(Struct):

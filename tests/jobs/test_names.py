@@ -4,7 +4,7 @@ import pytest
 
 from goflow_trio.errors import DefinitionError
 from goflow_trio.jobs.job import Job
-from goflow_trio.jobs.names import NAME_BYTES, check_name
+from goflow_trio.jobs.names import NAME_BYTES, check_name, did_you_mean
 from goflow_trio.jobs.task import Task
 
 
@@ -83,3 +83,9 @@ def test_jobs_and_tasks_refuse_the_same_names(name, message):
 def test_tags_are_names_of_something_named():
     with pytest.raises(DefinitionError, match=r"^job 'etl': tag name is empty"):
         Job("etl", tags=["nightly", ""])
+
+
+def test_a_name_that_there_is_not_is_told_those_that_are_near():
+    jobs = ["nightly", "nightly-2", "hourly"]
+    assert did_you_mean("nigthly", jobs) == "; did you mean 'nightly' or 'nightly-2'?"
+    assert did_you_mean("x", jobs) == did_you_mean("", jobs) == did_you_mean("nightly", []) == ""

@@ -58,6 +58,10 @@ async def test_large_answers_are_compressed_for_who_takes_it():
         tag = answer.headers["etag"]
         again = await client.get("/api/executions", headers={"If-None-Match": tag, "Accept-Encoding": "gzip"})
         assert again.status_code in {200, 304}  # executions may have gone on meanwhile
+        assert again.headers["vary"] == "Accept-Encoding"
+        tag = (await client.get("/api/openapi.json")).headers["etag"]
+        same = await client.get("/api/openapi.json", headers={"If-None-Match": tag})
+        assert (same.status_code, same.headers["vary"]) == (304, "Accept-Encoding")
         assert "content-encoding" not in (await client.get("/api/health")).headers
 
 

@@ -128,6 +128,7 @@ async def test_runs_are_found_by_what_they_are_and_by_their_error():
             (f"ids={good},{bad}&state=failed", [bad]),
             (f"search={good[-8:]}", [good]),
             ("since=2000-01-01T00:00:00Z", [bad, good]),
+            ("since=2000-01-01T00:00:00+01:00", [bad, good]),
             ("until=2000-01-01T00:00:00Z", []),
         ):
             assert [run["id"] for run in (await read(client, f"/api/runs?{query}"))["runs"]] == found, query
@@ -190,6 +191,7 @@ async def test_the_calendar_counts_by_the_days_of_a_zone():
         assert [day["states"] for day in answer["days"]] == [{"failed": 1}]
         refused = await client.get("/api/jobs/fails/calendar?zone=Middle/Earth")
         assert (refused.status_code, "Middle/Earth" in refused.json()["detail"]) == (400, True)
+        assert (await client.get("/api/jobs/chain/calendar")).json()["days"] == []
 
 
 async def test_an_execution_in_its_context_knows_its_neighbours_and_who_failed_alike():
@@ -211,8 +213,9 @@ async def test_an_execution_in_its_context_knows_its_neighbours_and_who_failed_a
 
 async def test_a_job_that_is_not_there_names_those_that_are_near():
     async with serving() as client:
-        answer = await client.get("/api/jobs/chian/grid")
-        assert (answer.status_code, answer.json()["detail"].partition("; ")[2]) == (404, "did you mean 'chain'?")
+        for route in ("grid", "calendar", "next", "stats", "backfills"):
+            answer = await client.get(f"/api/jobs/chian/{route}")
+            assert (answer.status_code, answer.json()["detail"].partition("; ")[2]) == (404, "did you mean 'chain'?")
         assert "did you mean" not in (await client.get("/api/jobs/zzz/grid")).json()["detail"]
 
 
