@@ -16,10 +16,10 @@ export interface Slice {
   line: number;
   finished: boolean;
   /** From which lines on they are of another second or stream. */
-  marks: Mark[];
+  marks: LogMark[];
 }
 
-export interface Mark {
+export interface LogMark {
   line: number;
   at: string;
   stream: string;
@@ -33,7 +33,7 @@ interface Body {
   finished: boolean;
   line: number;
   text: string;
-  marks: Mark[];
+  marks: LogMark[];
 }
 
 export interface Hits {

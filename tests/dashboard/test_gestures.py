@@ -18,18 +18,18 @@ def at_line(page):
     """The text of the line that is highlighted, and whether it is in sight."""
     return page.evaluate(
         """() => {
-            const [range] = CSS.highlights.get('log-line') ?? [];
-            if (!range) return null;
+            const line = document.querySelector('.log-at');
+            if (!line) return null;
             const box = document.querySelector('.log').getBoundingClientRect();
-            const at = range.getBoundingClientRect();
-            return [range.toString(), at.top >= box.top && at.bottom <= box.bottom];
+            const at = line.getBoundingClientRect();
+            return [line.textContent.trimEnd(), at.top >= box.top && at.bottom <= box.bottom];
         }"""
     )
 
 
 def test_a_line_of_a_long_log_is_found_on_the_server_and_has_an_address(server, visit):
     run = server.run("wordy")
-    page = visit(server).open(f"/ui/executions/{run.id}", ".log-text")
+    page = visit(server).open(f"/ui/executions/{run.id}", ".log-block")
     assert page.locator(".log").inner_text().count("line 7 ") == 0, "only its end is read"
     page.locator(".log").press("/")
     page.keyboard.type("NEEDLE")
@@ -39,34 +39,36 @@ def test_a_line_of_a_long_log_is_found_on_the_server_and_has_an_address(server, 
     assert hit.inner_text().split("\n")[-1] == "line 7 <b>needle</b>"
     hit.press("Enter")
     page.wait_for_url("**line=7*")
-    page.wait_for_function("() => CSS.highlights.has('log-line')")
+    page.wait_for_selector(".log-at")
     assert at_line(page) == ["line 7 <b>needle</b>", True]
     address = page.url
     page.keyboard.press("/")
     page.keyboard.type(":29999")
     page.keyboard.press("Enter")
     page.wait_for_url("**line=29999*")
-    page.wait_for_function("() => String([...CSS.highlights.get('log-line')][0]).startsWith('line 29999 ')")
+    page.wait_for_selector(".log-at:has-text('line 29999 ')")
 
-    elsewhere = visit(server).open(address.removeprefix(server.url), ".log-text")
-    elsewhere.wait_for_function("() => CSS.highlights.has('log-line')")
+    elsewhere = visit(server).open(address.removeprefix(server.url), ".log-block")
+    elsewhere.wait_for_selector(".log-at")
     assert at_line(elsewhere) == ["line 7 <b>needle</b>", True]
-    numbers = elsewhere.locator(".log-numbers").first
-    numbers.click(position={"x": 10, "y": 19 * 8 + 5})
+    line = elsewhere.locator(".log-block > div").nth(8)
+    line.click(position={"x": 100, "y": 5})
+    assert at_line(elsewhere)[0].startswith("line 7 "), "a click on the text is none on the number"
+    line.click(position={"x": 10, "y": 5})
     elsewhere.wait_for_url("**line=9*")
     assert at_line(elsewhere)[0] == "line 9 hay"
-    numbers.click(position={"x": 10, "y": 19 * 8 + 5})
-    elsewhere.wait_for_function("() => !CSS.highlights.has('log-line')")
+    line.click(position={"x": 10, "y": 5})
+    elsewhere.wait_for_selector(".log-at", state="detached")
     assert "line=" not in elsewhere.url
 
 
 def test_lines_on_both_sides_of_what_is_not_kept_are_reached(server, visit):
     run = server.run("wordy", {"lines": 250_000})
-    page = visit(server).open(f"/ui/executions/{run.id}?line=1007", ".log-text")
-    page.wait_for_function("() => CSS.highlights.has('log-line')")
+    page = visit(server).open(f"/ui/executions/{run.id}?line=1007", ".log-block")
+    page.wait_for_selector(".log-at")
     assert at_line(page) == ["line 1007 <b>needle</b>", True]
     page.wait_for_selector(".log-note:has-text('were not kept')", state="attached")
-    last = page.locator(".log-text").last.text_content().rstrip().split("\n")[-1]
+    last = page.locator(".log-block").last.text_content().rstrip().split("\n")[-1]
     assert last == "line 250000 hay"
 
 
@@ -246,7 +248,7 @@ def test_axe_finds_nothing_in_the_midst_of_a_gesture(theme, furnished, visit):
     page.get_by_text("Run 1", exact=True).click()
     page.wait_for_selector("[aria-label=Confirm]")
     assert at.violations() == []
-    page = at.open(f"/ui/executions/{furnished.failed}?task=load&line=2", ".log-text")
+    page = at.open(f"/ui/executions/{furnished.failed}?task=load&line=2", ".log-block")
     page.fill("[data-filter]", "server")
     page.locator("[data-filter]").press("Enter")
     page.wait_for_selector(".hits button")
@@ -268,7 +270,7 @@ def test_nothing_scrolls_sideways_in_the_midst_of_a_gesture(width, furnished, vi
     box = page.locator("[data-filter]").bounding_box()
     assert box["width"] > 100, "there is room to type"
     page.goto(f"{furnished.url}/ui/executions/{furnished.failed}?task=load&line=2")
-    page.wait_for_selector(".log-text")
+    page.wait_for_selector(".log-block")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
@@ -337,22 +339,55 @@ def test_tasks_tell_how_long_they_waited_and_how_they_compare(server, visit):
     assert page.locator("tr:has-text('load') td").nth(5).inner_text() == "–", "it never was good"
 
 
-def test_lines_tell_their_time_and_their_stream_when_asked_and_go_on_telling(server, visit):
-    run = server.run("shell").id
+BESIDE = """line => {
+    const beside = getComputedStyle(line, '::before');
+    return [/\\d\\d:\\d\\d:\\d\\d|data-time/.test(beside.content), beside.borderRightWidth];
+}"""
+"""Whether its time stands beside a line, and how thick the bar of standard error is."""
+
+
+def test_lines_tell_their_stream_always_and_their_time_when_asked_and_go_on_telling(server, visit):
     at = visit(server)
-    page = at.open(f"/ui/executions/{run}", ".log-text")
-    times = page.locator(".log-times")
-    assert not times.is_visible()
+    page = at.open(f"/ui/executions/{server.run('shell').id}", ".log-block")
+    out, err = (page.locator(".log-block > div", has_text=text) for text in ("to stdout", "to stderr"))
+    assert (out.evaluate(BESIDE), err.evaluate(BESIDE)) == ([False, "0px"], [False, "2px"])
+    tree = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    assert "stderr: " in [node["name"]["value"] for node in tree if "name" in node], "for those who hear it"
     page.get_by_role("button", name="Time", exact=True).click()
-    assert times.is_visible()
-    shown = dict(zip(page.inner_text(".log-text").splitlines(), times.inner_text().splitlines(), strict=True))
-    assert re.fullmatch(r"\d\d:\d\d:\d\d", shown["to stdout"])
-    assert re.fullmatch(r"\d\d:\d\d:\d\d err", shown["to stderr"])
+    assert (out.evaluate(BESIDE), err.evaluate(BESIDE)) == ([True, "0px"], [True, "2px"])
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", out.get_attribute("data-time"))
     assert at.violations() == []
-    page = at.open(f"/ui/executions/{server.submit('long')}", ".log-text >> text=line 3")  # remembered; and live
-    assert re.fullmatch(r"(\d\d:\d\d:\d\d\s*){4,}", page.inner_text(".log-times"))
+    page = at.open(f"/ui/executions/{server.submit('long')}", ".log-block >> text=line 3")  # remembered; and live
+    assert page.locator(".log-block > div").nth(3).evaluate(BESIDE) == [True, "0px"]
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", page.locator(".log-block > div").nth(3).get_attribute("data-time"))
+
+
+def test_a_line_that_wraps_stays_beside_its_number_and_its_time_and_is_copied_as_it_was(furnished, visit):
+    at = visit(furnished, viewport={"width": 360, "height": 740})
+    page = at.open(f"/ui/executions/{furnished.hostile}?task=%3Cb%3Ebold%3C%2Fb%3E", ".log-block")
+    sideways = "log => log.scrollWidth > log.clientWidth"
+    assert page.locator(".log").evaluate(sideways), "it is reached by scrolling"
     page.get_by_role("button", name="Wrap", exact=True).click()
-    assert not page.locator(".log-times").first.is_visible(), "where lines wrap there are no columns"
+    page.get_by_role("button", name="Time", exact=True).click()
+    assert not page.locator(".log").evaluate(sideways)
+    long = page.locator(".log-block > div", has_text="long xxx")
+    assert long.evaluate(BESIDE) == [True, "0px"]
+    lefts = long.evaluate(
+        """line => {
+            const text = document.createRange();
+            text.selectNode(line.firstChild);
+            const rows = Map.groupBy([...text.getClientRects()], one => one.top).values();
+            return [...rows].map(row => row[0].left - line.getBoundingClientRect().left);
+        }"""
+    )
+    assert len(lefts) > 5
+    assert min(lefts) == max(lefts) > 100, "all of it, right of the time"
+    copied = page.evaluate(
+        """() => { getSelection().selectAllChildren(document.querySelector('.log-block'));
+            return [String(getSelection()), document.querySelector('.log-block').textContent]; }"""
+    )
+    assert copied[0].strip().splitlines() == copied[1].strip().splitlines()
+    assert [rule for rule, _ in at.violations()] == ["color-contrast"], "of the orange that the task itself chose"
 
 
 def test_runs_are_chosen_by_tag(furnished, visit):

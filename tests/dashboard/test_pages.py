@@ -136,7 +136,7 @@ def test_names_logs_and_results_are_text_whatever_is_in_them(furnished, visit):
     at.page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     page = at.open("/ui/", "text=gnp.exe")
     assert page.locator("td.name a", has_text="<img").count() == 1
-    page = at.open(f"/ui/executions/{furnished.hostile}?task=%3Cb%3Ebold%3C%2Fb%3E", ".log-text")
+    page = at.open(f"/ui/executions/{furnished.hostile}?task=%3Cb%3Ebold%3C%2Fb%3E", ".log-block")
     log = page.locator(".log").inner_text()
     assert HOSTILE_LINES[0] in log
     assert "red orange plain" in log
