@@ -1,4 +1,9 @@
-"""Real servers as fixtures: started by the first test that asks, ended with the run.
+"""What all tests share: how properties are tried, and real servers as fixtures.
+
+A property is tried with the same examples in every run, and none of them is too slow: a run tells of the code, neither
+of luck nor of what else the machine does. To look for new ones: `pytest --hypothesis-profile=search tests/core`.
+
+Real servers are started by the first test that asks, and ended with the run.
 
 A server that is named by an environment variable is used instead of one of ours, and must not be stopped by a test:
 
@@ -18,8 +23,13 @@ from contextlib import contextmanager
 from urllib.request import Request, urlopen
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import servers
+
+settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile("steady", settings.get_profile("search"), derandomize=True)
+settings.load_profile("steady")
 
 
 def pytest_addoption(parser):

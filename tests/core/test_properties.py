@@ -4,7 +4,7 @@ A tape of choices decides at each turn which attempt ends, which delay is over, 
 someone cancels or the engine dies. A failing example prints the job and the tape; `@reproduce_failure` replays it.
 """
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from goflow_trio.core.messages import (
@@ -22,7 +22,7 @@ from tests.core.driver import ERROR, Driver
 from tests.core.naive import CRASH_LIMIT, FINAL, Naive, execution_state, final_states, verdict
 from tests.strategies import Tape, job_of, jobs, tapes
 
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=150)
 
 
 def started_in(step):

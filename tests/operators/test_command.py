@@ -22,6 +22,9 @@ from goflow_trio.operators import Command, ProcessLimits, processes
 from goflow_trio.operators.command import RESULT_HEAD, RESULT_TAIL
 
 CONTEXT = TaskContext("job", "0123", "task", attempt=3)
+SOON = 60.0
+"""Seconds within which a machine that stands still now and then gets on. What must not be waited for takes longer."""
+AGES = 10 * SOON
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
@@ -34,7 +37,7 @@ def python(code, *args, **more):
 
 
 async def run(command, context=CONTEXT):
-    with trio.fail_after(20):
+    with trio.fail_after(SOON):
         return await command.run(context)
 
 
@@ -52,14 +55,14 @@ def alive(pid):
 
 
 async def pids_in(path, count):
-    with trio.fail_after(10):
+    with trio.fail_after(SOON):
         while not path.exists() or len(path.read_text().splitlines()) < count:  # noqa: ASYNC110
             await trio.sleep(0.01)
     return [int(pid) for pid in path.read_text().split()]
 
 
 async def gone(pids):
-    with trio.move_on_after(2):
+    with trio.move_on_after(SOON):
         while any(alive(pid) for pid in pids):  # noqa: ASYNC110
             await trio.sleep(0.01)
     return not any(alive(pid) for pid in pids)
@@ -80,19 +83,19 @@ async def test_standard_output_is_the_result():
     assert await run(Command("printf", ["%s-%s", "a", "b c"])) == "a-b c"
 
 
-async def test_both_outputs_are_written_as_they_come_each_in_its_order():
+async def test_both_outputs_are_written_as_they_come_each_in_its_order(tmp_path):
+    """The command goes on only once its first words were heard."""
     seen = {"stdout": b"", "stderr": b""}
-    times = []
 
     def write(data, stream):
         seen[stream] += data
-        times.append(time.monotonic())
+        if all(seen.values()):
+            (tmp_path / "heard").touch()
 
-    line = "for i in 1 2 3; do echo out $i; echo err $i >&2; sleep 0.02; done; printf end"
-    result = await run(sh(line), evolve(CONTEXT, write_output=write))
-    assert seen == {"stdout": b"out 1\nout 2\nout 3\nend", "stderr": b"err 1\nerr 2\nerr 3\n"}
-    assert times[-1] - times[0] >= 0.03
-    assert result == "out 1\nout 2\nout 3\nend"
+    line = 'echo out 1; echo err 1 >&2; until [ -e "$1" ]; do sleep 0.01; done; echo out 2; echo err 2 >&2; printf end'
+    result = await run(sh(line, tmp_path / "heard"), evolve(CONTEXT, write_output=write))
+    assert seen == {"stdout": b"out 1\nout 2\nend", "stderr": b"err 1\nerr 2\n"}
+    assert result == "out 1\nout 2\nend"
 
 
 async def test_an_exit_code_fails_with_the_last_words():
@@ -120,10 +123,10 @@ async def test_a_signal_without_a_name_is_a_number():
     assert error.signal == signal.SIGRTMIN + 3
 
 
-async def test_what_cannot_be_started_fails_at_once_with_the_reason(tmp_path):
+async def test_what_cannot_be_started_fails_at_once_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", AGES)
     plain = tmp_path / "plain"
     plain.write_text("echo hi\n")
-    started = time.monotonic()
     error = await failure(Command("no-such-program-here"))
     assert "'no-such-program-here' could not be started: No such file or directory (ENOENT)" in str(error)
     assert error.exit_code is None
@@ -133,7 +136,6 @@ async def test_what_cannot_be_started_fails_at_once_with_the_reason(tmp_path):
     )
     assert "(E2BIG)" in str(await failure(Command("true", ["x" * 5_000_000])))
     assert "could not be started" in str(await failure(Command("true", ["\ud800"])))
-    assert time.monotonic() - started < 1
 
 
 async def test_a_full_machine_is_waited_for(monkeypatch):
@@ -233,7 +235,7 @@ async def test_arguments_arrive_unchanged_through_a_shell_line():
     assert await run(sh('printf %s "$1"', NASTY[-1])) == NASTY[-1]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), max_size=5))
 def test_any_argument_arrives_unchanged(values):
     program = 'printf "%s\\0" "$@" end'
@@ -258,9 +260,7 @@ async def test_a_flood_is_read_and_bounded():
     seen = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     write = lambda data, _stream: seen.append(len(data))
-    started = time.monotonic()
     result = await run(sh("yes 0123456789abcde | head -c 50000000"), evolve(CONTEXT, write_output=write))
-    assert time.monotonic() - started < 10
     assert len(result) < RESULT_HEAD + RESULT_TAIL + 100
     assert f"[... {50_000_000 - RESULT_HEAD - RESULT_TAIL:,} bytes dropped ...]" in result
     assert result.startswith("0123456789abcde\n")
@@ -271,78 +271,90 @@ async def test_a_flood_is_read_and_bounded():
 
 TREE = """
 echo $$ >> "$1"
-sh -c 'echo $$ >> "$1"; sleep 60 & echo $! >> "$1"; wait' sh "$1" &
-setsid sh -c 'echo $$ >> "$1"; trap "" TERM; sleep 60 & echo $! >> "$1"; wait' sh "$1" &
+sh -c 'echo $$ >> "$1"; sleep 600 & echo $! >> "$1"; wait' sh "$1" &
+setsid sh -c 'echo $$ >> "$1"; trap "" TERM; sleep 600 & echo $! >> "$1"; wait' sh "$1" &
 """
 
 
 async def cancel_when_ready(command, path, count):
-    with trio.fail_after(20):
+    """Cancel a command that has told its pids; return them. It fails when the command takes long to end."""
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(command.run, CONTEXT)
             pids = await pids_in(path, count)
-            started = time.monotonic()
             nursery.cancel_scope.cancel()
-    return pids, time.monotonic() - started
+    return pids
+
+
+@pytest.fixture
+def _patient(monkeypatch):
+    """Whoever waits for the grace to be over is late."""
+    monkeypatch.setattr(processes, "GRACE", AGES)
 
 
 @linux
+@pytest.mark.usefixtures("_patient")
 async def test_cancel_ends_the_whole_tree_even_what_left_the_session(tmp_path):
-    pids, took = await cancel_when_ready(sh(TREE + "wait", tmp_path / "pids"), tmp_path / "pids", 5)
+    pids = await cancel_when_ready(sh(TREE + "wait", tmp_path / "pids"), tmp_path / "pids", 5)
     assert await gone(pids)
-    assert took < 1
 
 
 @linux
 async def test_what_ignores_term_is_killed_after_the_grace(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 0.3)
-    line = 'trap \'\' TERM; echo $$ >> "$1"; while :; do sleep 60 & echo $! >> "$1"; wait; done'
-    pids, took = await cancel_when_ready(sh(line, tmp_path / "pids"), tmp_path / "pids", 2)
+    line = 'trap \'\' TERM; echo $$ >> "$1"; while :; do sleep 600 & echo $! >> "$1"; wait; done'
+    started = time.monotonic()
+    pids = await cancel_when_ready(sh(line, tmp_path / "pids"), tmp_path / "pids", 2)
+    assert time.monotonic() - started >= 0.3
     assert await gone(pids)
-    assert 0.25 < took < 2
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_a_cancelled_command_can_finish_its_work(tmp_path):
     """It has the grace for that, and its last words are read."""
     seen = []
     line = "trap 'sleep 0.2; echo bye; exit 0' TERM; echo $$ > \"$1\"; while :; do sleep 0.05; done"
-    with trio.fail_after(20):
+    write = lambda data, _stream: seen.append(data)
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
-            write = lambda data, _stream: seen.append(data)
             nursery.start_soon(sh(line, tmp_path / "pids").run, evolve(CONTEXT, write_output=write))
             await pids_in(tmp_path / "pids", 1)
             nursery.cancel_scope.cancel()
     assert b"".join(seen).endswith(b"bye\n")  # the shell tells that its `sleep` got the signal, too
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_a_time_out_ends_it():
-    started = time.monotonic()
-    with trio.move_on_after(0.1) as scope:
-        await Command("sleep", ["60"]).run(CONTEXT)
+    with trio.fail_after(SOON), trio.move_on_after(0.1) as scope:
+        await Command("sleep", [f"{AGES}"]).run(CONTEXT)
     assert scope.cancelled_caught
-    assert time.monotonic() - started < 1.5
 
 
 @linux
 @pytest.mark.parametrize(
     "line",
     [
-        'sleep 60 & echo $! > "$1"; echo out',
-        'setsid sh -c "trap \'\' TERM HUP; sleep 60" & echo $! > "$1"; echo out',
-        'sleep 60 >/dev/null 2>&1 & echo $! > "$1"; echo out',
-        'setsid sleep 60 >/dev/null 2>&1 </dev/null & echo $! > "$1"; echo out',
-        'sh -c "trap \'\' TERM; while :; do sleep 60; done" & echo $! > "$1"; sleep 0.1; echo out',
+        'sleep 600 & echo $! > "$1"; echo out',
+        'setsid sh -c "trap \'\' TERM HUP; sleep 600" & echo $! > "$1"; echo out',
+        'sleep 600 >/dev/null 2>&1 & echo $! > "$1"; echo out',
+        'setsid sleep 600 >/dev/null 2>&1 </dev/null & echo $! > "$1"; echo out',
+        'sh -c "trap \'\' TERM; while :; do sleep 600; done" & echo $! > "$1"; sleep 0.1; echo out',
     ],
 )
-async def test_a_daemon_left_behind_delays_the_task_by_less_than_a_second(tmp_path, line):
-    started = time.monotonic()
+@pytest.mark.usefixtures("_patient")
+async def test_a_daemon_left_behind_does_not_hold_up_the_task(tmp_path, line):
     assert await run(sh(line, tmp_path / "pids")) == "out\n"
-    assert time.monotonic() - started < 1.2
     assert await gone(await pids_in(tmp_path / "pids", 1))
 
 
-async def test_what_writes_a_little_after_the_exit_is_heard():
+def test_what_is_left_behind_delays_a_task_by_less_than_a_second():
+    """There are three waits: for its last words, for it to end in good order, and for the pipes of what was killed."""
+    assert processes.LINGER + processes.LEFTOVER + processes.DRAIN < 1
+
+
+async def test_what_writes_a_little_after_the_exit_is_heard(monkeypatch):
     """As with `exec > >(tee log)`: the shell does not wait for the writer."""
+    monkeypatch.setattr(processes, "LINGER", SOON)
     assert await run(sh("(sleep 0.1; echo late) & echo first")) == "first\nlate\n"
 
 
@@ -353,31 +365,31 @@ async def test_neighbours_are_left_alone():
     async def one(seconds):
         results.append(await run(sh(f"setsid sleep {seconds}; echo {seconds}")))
 
-    with trio.fail_after(10):
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one, 0.1)
             nursery.start_soon(one, 0.4)
             with trio.move_on_after(0.2):
-                await sh("setsid sleep 60").run(CONTEXT)
-    assert results == ["0.1\n", "0.4\n"]
+                await sh("setsid sleep 600").run(CONTEXT)
+    assert sorted(results) == ["0.1\n", "0.4\n"]
 
 
 async def test_an_output_that_fails_leaves_nothing_running(tmp_path):
     def broken(_data, _stream):
         raise RuntimeError("log")
 
-    with trio.fail_after(10), pytest.RaisesGroup(pytest.RaisesExc(RuntimeError), flatten_subgroups=True):
-        await sh('echo $$ > "$1"; echo x; sleep 60', tmp_path / "pids").run(evolve(CONTEXT, write_output=broken))
+    with trio.fail_after(SOON), pytest.RaisesGroup(pytest.RaisesExc(RuntimeError), flatten_subgroups=True):
+        await sh('echo $$ > "$1"; echo x; sleep 600', tmp_path / "pids").run(evolve(CONTEXT, write_output=broken))
     assert await gone(await pids_in(tmp_path / "pids", 1))
 
 
+@pytest.mark.usefixtures("_patient")
 async def test_without_a_pidfd_it_works_as_well(monkeypatch, tmp_path):
     """As on macOS."""
     monkeypatch.setattr(processes, "_open_pidfd", lambda _pid: None)
     assert await run(Command("echo", ["hi"])) == "hi\n"
     assert (await failure(sh("exit 3"))).exit_code == 3
-    pids, took = await cancel_when_ready(sh('echo $$ > "$1"; sleep 60', tmp_path / "p"), tmp_path / "p", 1)
-    assert took < 1
+    pids = await cancel_when_ready(sh('echo $$ > "$1"; sleep 600', tmp_path / "p"), tmp_path / "p", 1)
     assert await gone(pids)
 
 

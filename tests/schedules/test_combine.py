@@ -110,7 +110,7 @@ JITTERED: list[Schedule] = [
 ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.sampled_from(JITTERED), st.integers(0, 4000), st.text(max_size=5), st.integers(0, 2 * 86_400))
 def test_jitter_keeps_order_and_count(schedule: Schedule, seconds: int, key: str, later: int) -> None:
     """One moved instant for each, never early, never late by more than asked, whatever instant one asks from."""

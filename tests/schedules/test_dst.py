@@ -136,7 +136,7 @@ change = st.sampled_from(
 modes: st.SearchStrategy[Dst] = st.sampled_from(["once", "reference"])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.tuples(second, minute, hour), change, modes, st.integers(0, 48 * 3600))
 def test_instants_rise_and_do_not_depend_on_where_one_asks(
     fields: tuple[str, str, str], change: tuple[str, str], dst: Dst, seconds: int
