@@ -21,11 +21,13 @@ async def slow(context: TaskContext) -> None:
 async def main() -> None:
     async with open_engine(jobs=[job], max_active_tasks=50, pools={"db": 2}) as engine:
         execution = await engine.submit("import", {"day": "tue"})
-        await trio.sleep(0.5)
+        while not (await engine.output(execution.id, "load-1")).total:  # noqa: ASYNC110
+            await trio.sleep(0.1)
         for waits in engine.waiting(execution.id):
             print(f"{waits.task} waits: {waits.detail}")
         await execution.cancel("not this one", task="load-0")
-        await trio.sleep(0.5)
+        while not execution.record.tasks["urgent"].state.is_final:  # noqa: ASYNC110
+            await trio.sleep(0.1)
         print("urgent is", execution.record.tasks["urgent"].state)
         receipt = await execution.cancel("enough")
         print(f"ended {receipt.tasks} tasks and {receipt.processes} processes in {receipt.seconds:.1f} s")

@@ -88,7 +88,7 @@ class Watchdog:
         minute = max(1, int(60 / PERIOD))
         minutes = tuple(max(lags[max(0, end - minute) : end]) for end in range(len(lags), 0, -minute))
         ordered = sorted(lags) or [0.0]
-        return Lag(ordered[len(ordered) // 2], ordered[int(0.99 * (len(ordered) - 1))], minutes[::-1])
+        return Lag(_quantile(ordered, 50), _quantile(ordered, 99), minutes[::-1])
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -129,3 +129,8 @@ class Watchdog:
         where = f"{stack[-1].name} ({stack[-1].filename}, line {stack[-1].lineno})" if stack else "something"
         self.last = Blocked(since, time.monotonic() - begun, where, time.monotonic())
         logger.warning("the loop was blocked for %.1f s by %s", self.last.seconds, where)
+
+
+def _quantile(ordered: list[float], percent: int) -> float:
+    """Return what so many of a hundred do not exceed; of a few, the one above."""
+    return ordered[max(0, -(-percent * len(ordered) // 100) - 1)]

@@ -7,6 +7,7 @@ import trio
 
 from goflow_trio import Command, Job, Task, open_engine
 from tests.actors.test_engine import world
+from tests.patience import SOON
 
 
 def helper():
@@ -38,6 +39,6 @@ async def test_a_traceback_that_is_all_ours_is_kept_whole():
     job = Job("job")
     job.add(Task("task", Command("false")))
     async with open_engine(jobs=[job]) as engine:
-        with trio.fail_after(20):
+        with trio.fail_after(SOON):
             record = await (await engine.submit("job")).wait()
     assert "in call_operator" in record.tasks["task"].error.traceback

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.core.messages import AttemptFailed, AttemptSucceeded, TaskError
 from goflow_trio.errors import UnknownExecution, UnknownTask
 from goflow_trio.operators import processes
+from tests.patience import AGES, SOON, until
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
@@ -31,25 +31,26 @@ async def sleep():
 
 async def started(engine, execution, count=1):
     """Wait until so many tasks run."""
-    with trio.fail_after(20):
+    with trio.fail_after(SOON):
         while sum(task.state == "running" for task in execution.record.tasks.values()) < count:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
 
 @linux
-async def test_a_hundred_sleeping_commands_end_within_a_second():
+async def test_a_hundred_sleeping_commands_end_without_waiting_for_the_grace(monkeypatch):
+    monkeypatch.setattr(processes, "GRACE", AGES)
     job = Job("many")
     for number in range(100):
         job.add(Task(f"t{number}", Command("sleep", ["600"])))
     async with open_engine(jobs=[job]) as engine:
         execution = await engine.submit("many")
         await started(engine, execution, 100)
-        with trio.fail_after(20):
+        with trio.fail_after(SOON):
             while len(await processes._census().take()) < 100:  # noqa: ASYNC110
                 await trio.sleep(0.01)
-        receipt = await execution.cancel("enough")
+        with trio.fail_after(SOON):
+            receipt = await execution.cancel("enough")
         assert (receipt.tasks, receipt.processes, receipt.killed, receipt.threads_abandoned) == (100, 100, 0, 0)
-        assert receipt.seconds < 3  # 0.2 to 0.4 on two idle cores
         assert await processes._census().take() == {}
         record = await execution.wait()
         assert record.state == "cancelled"
@@ -60,36 +61,35 @@ async def test_a_hundred_sleeping_commands_end_within_a_second():
 async def test_what_does_not_end_when_told_is_killed_and_counted(monkeypatch):
     monkeypatch.setattr(processes, "GRACE", 0.3)
     job = Job("stubborn")
-    job.add(Task("t", Command("trap '' TERM; echo up; sleep 600 & sleep 600 & while :; do wait; done", shell=True)))
+    job.add(Task("t", Command("trap '' TERM; sleep 600 & sleep 600 & echo up; while :; do wait; done", shell=True)))
     async with open_engine(jobs=[job]) as engine, engine.subscribe(types=["task.output"]) as events:
         execution = await engine.submit("stubborn")
         await events.receive_batch()
-        await trio.sleep(0.1)
         receipt = await execution.cancel()
     assert receipt.processes == 3
     assert receipt.killed >= 1
 
 
 async def test_a_thread_that_cannot_be_stopped_is_counted_as_long_as_it_runs():
-    go_on, done = threading.Event(), threading.Event()
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
     job = Job("thread")
 
     @job.task
     def work():
-        go_on.wait(10)
+        begun.set()
+        go_on.wait(SOON)
         done.set()
 
     async with open_engine(jobs=[job]) as engine:
         execution = await engine.submit("thread")
-        await started(engine, execution)
-        await trio.sleep(0.05)
+        await until(begun.is_set)
         receipt = await execution.cancel("enough")
         assert (receipt.tasks, receipt.threads_abandoned) == (1, 1)
         assert execution.record.tasks["work"].reason == "enough; abandoned"
         assert engine.threads_abandoned == 1
         go_on.set()
-        await trio.to_thread.run_sync(done.wait, 10)
-        with trio.fail_after(5):
+        await trio.to_thread.run_sync(done.wait, SOON)
+        with trio.fail_after(SOON):
             while engine.threads_abandoned:  # noqa: ASYNC110
                 await trio.sleep(0.01)
 
@@ -191,16 +191,14 @@ async def test_the_helper_ends_with_the_engine_and_leaves_others_alone(tmp_path)
             helper = processes._guard._popen
             assert helper.poll() is None
             os.kill(helper.pid, 9)  # somebody kills it: the next command starts another
-            with trio.fail_after(5):
+            with trio.fail_after(SOON):
                 while helper.poll() is None:  # noqa: ASYNC110
                     await trio.sleep(0.01)
             await (await two.submit("job")).wait()
             assert processes._guard._popen is not helper
             helper = processes._guard._popen
         assert helper.poll() is None
-        begun = time.monotonic()
     assert helper.poll() == 0
-    assert time.monotonic() - begun < 5
     assert one is not two
 
 

@@ -13,6 +13,7 @@ from goflow_trio.core.ids import child_id
 from goflow_trio.errors import OperatorError
 from goflow_trio.testing.faulty import FaultyBackend
 from tests.actors.test_engine import START, KeptMemory, world
+from tests.patience import SOON
 
 
 async def monday():
@@ -288,7 +289,7 @@ async def test_the_receipt_of_a_cancel_counts_what_was_ended_in_the_child():
     parent.add(Task("run", RunJob(child)))
     async with open_engine(jobs=[parent]) as engine, engine.subscribe(types=["task.output"]) as events:
         execution = await engine.submit("parent")
-        with trio.fail_after(20):
+        with trio.fail_after(SOON):
             await events.receive_batch()  # it runs
             receipt = await execution.cancel()
     assert (receipt.tasks, receipt.processes) == (1, 1)

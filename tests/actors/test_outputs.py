@@ -17,6 +17,7 @@ from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.core import limits
 from goflow_trio.errors import StoreUnavailable, UnknownExecution, UnknownTask
 from goflow_trio.stores.memory import MemoryBackend
+from tests.patience import SOON
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -308,7 +309,7 @@ async def test_pythons_logging_goes_to_the_task_that_logs_from_threads_too():
 
     @job.task
     def in_a_thread():
-        gate.wait(5)
+        gate.wait(SOON)
         noisy.info("thread %d", 1)
         try:
             1 / 0  # noqa: B018
@@ -317,7 +318,7 @@ async def test_pythons_logging_goes_to_the_task_that_logs_from_threads_too():
 
     @job.task
     def in_another():
-        gate.wait(5)
+        gate.wait(SOON)
         noisy.warning("another")
 
     @job.task
@@ -368,22 +369,24 @@ print(logging.root.handlers, logging.root.level, before == (sys.stdout, sys.stde
     assert done.stderr == "outside\n"
 
 
-async def test_a_thread_that_floods_is_bounded_and_one_that_is_abandoned_is_not_heard():
-    release = threading.Event()
-    done = threading.Event()
+async def test_a_thread_that_floods_is_bounded_and_one_that_is_abandoned_is_not_heard(mock_clock):
+    written, release, done = threading.Event(), threading.Event(), threading.Event()
 
     def work(context):
         for _ in range(20_000):
             context.write(b"0123456789" * 20)
-        release.wait(10)
+        written.set()
+        release.wait(SOON)
         context.log("too late")
         done.set()
 
-    async with open_engine(jobs=[job_of(work, timeout=2)]) as engine:
+    async with open_engine(jobs=[job_of(work, timeout=2)], environment=world()) as engine:
         execution = await engine.submit("job")
+        await trio.to_thread.run_sync(written.wait)
+        mock_clock.jump(3)
         record = await execution.wait()
         release.set()
-        await trio.to_thread.run_sync(done.wait, 10)
+        await trio.to_thread.run_sync(done.wait, SOON)
         end = await engine.output(execution.id, "t", tail=100)
     last = b"TimeoutError: it took longer than 2 s; its thread cannot be stopped and goes on\n"
     assert record.tasks["t"].reason == "abandoned"

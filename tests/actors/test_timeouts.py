@@ -12,6 +12,7 @@ from goflow_trio import ConstantDelay, Job, Noop, Task, open_engine
 from goflow_trio.actors.environment import virtual_environment
 from goflow_trio.errors import DefinitionError
 from goflow_trio.stores.memory import MemoryBackend
+from tests.patience import SOON
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -147,12 +148,15 @@ async def test_an_execution_that_runs_again_has_its_time_anew(autojump_clock):
     assert record.tasks["t"].attempt == 2
 
 
-async def test_a_sync_function_that_is_cut_is_shown_as_abandoned():
-    go_on = threading.Event()
+async def test_a_sync_function_that_is_cut_is_shown_as_abandoned(mock_clock):
+    begun, go_on = threading.Event(), threading.Event()
     job = Job("job")
-    job.add(Task("t", lambda: go_on.wait(10), timeout=0.2))
-    async with open_engine(jobs=[job]) as engine:
-        record = await (await engine.submit("job")).wait()
+    job.add(Task("t", lambda: (begun.set(), go_on.wait(SOON)), timeout=0.2))
+    async with open_engine(jobs=[job], environment=virtual_environment(START)) as engine:
+        execution = await engine.submit("job")
+        await trio.to_thread.run_sync(begun.wait)
+        mock_clock.jump(0.3)
+        record = await execution.wait()
         assert engine.threads_abandoned == 1
         go_on.set()
     assert (record.tasks["t"].state, record.tasks["t"].reason) == ("failed", "abandoned")

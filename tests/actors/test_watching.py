@@ -13,6 +13,7 @@ from goflow_trio.actors.watching import look
 from goflow_trio.core import limits
 from tests.actors.test_engine import KeptMemory
 from tests.actors.test_scheduler import Clock
+from tests.patience import SOON
 
 
 def loader(folder, ran, **options):
@@ -97,6 +98,6 @@ async def test_in_real_time_a_new_file_runs_its_job(tmp_path):
     job.task(name="work")(lambda context: ran.append(context.params["path"]))
     async with open_engine(jobs=[job]):
         (tmp_path / "new").write_text("x")
-        with trio.fail_after(10):
+        with trio.fail_after(SOON):
             while not ran:  # noqa: ASYNC110  # a thread looks, in real time
                 await trio.sleep(0.05)

@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import click
 import pytest
 
 from goflow_trio.cli import cli
+from tests.patience import SOON
 from tests.processes import child
 
 JOBS = """
@@ -55,7 +55,7 @@ def environment(**extra):
 def goflow(folder, *args, **extra):
     command = [sys.executable, "-m", "goflow_trio", *map(str, args)]
     return subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, timeout=60, check=False, env=environment(**extra)
+        command, capture_output=True, text=True, cwd=folder, timeout=2 * SOON, check=False, env=environment(**extra)
     )
 
 
@@ -76,7 +76,7 @@ def test_ctrl_c_cancels_and_exits_with_130(folder):
         for line in process.stdout:
             if "nap  started" in line:
                 process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
+        assert process.wait(SOON) == 130
 
 
 @pytest.mark.parametrize(
@@ -158,10 +158,8 @@ def test_a_server_its_clients_and_its_end(folder):
         busy = goflow(folder, "serve", "--examples", "--port", url.rsplit(":", 1)[1])
         assert (busy.returncode, len(busy.stderr.splitlines())) == (2, 1)
         assert "already in use" in busy.stderr
-        begun = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-        assert time.monotonic() - begun < 3
+        assert process.wait(SOON) == 0
 
 
 def test_run_runs_one_execution_and_no_schedule(folder):

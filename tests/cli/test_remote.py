@@ -19,6 +19,7 @@ import trio
 from goflow_trio import Approve, Goflow, Job, Noop, Security, Task
 from goflow_trio.cli import cli, main
 from goflow_trio.cli.printing import printable
+from tests.patience import SOON
 from tests.processes import child
 
 TOKEN = "operate-token-0123456789"
@@ -71,10 +72,10 @@ def url(tmp_path_factory):
 
     thread = threading.Thread(target=trio.run, args=(serve,))
     thread.start()
-    assert started.wait(20)
+    assert started.wait(SOON)
     yield server["url"]
     server["token"].run_sync_soon(server["scope"].cancel)
-    thread.join(20)
+    thread.join(SOON)
 
 
 class Typed:
@@ -293,7 +294,7 @@ def test_completion(typed, shell):
     }
     if shell == "bash":
         command = [str(Path(sys.executable).parent / "goflow-trio")]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=2 * SOON)
         assert "executions" in done.stdout
 
 
@@ -318,7 +319,7 @@ def on_a_terminal(args, **environment):
                 told += data
         except OSError:
             pass  # how a terminal ends on Linux
-        code = process.wait(30)
+        code = process.wait(SOON)
     os.close(ours)
     return told.decode(), code
 
@@ -343,5 +344,5 @@ def test_ctrl_c_ends_tail_with_130(url):
         assert "etl" in process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=SOON)
         assert (process.returncode, told) == (130, "\n")  # after the ^C that the terminal shows

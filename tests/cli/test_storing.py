@@ -21,6 +21,7 @@ from goflow_trio.errors import StoreIncompatible, StoreInUse, StoreUnavailable
 from goflow_trio.stores import Durability
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import FaultyBackend
+from tests.patience import SOON
 from tests.servers import free_port
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -33,7 +34,7 @@ def store(folder, *args):
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=2 * SOON,
     )
 
 
@@ -153,7 +154,7 @@ def test_a_server_waits_for_its_store_as_long_as_it_is_told_and_hides_the_passwo
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=2 * SOON,
     )
     assert done.returncode == 69, done.stderr
     *_, last = done.stderr.splitlines()

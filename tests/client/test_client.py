@@ -33,6 +33,7 @@ from goflow_trio.errors import GoflowError, NotFound
 from goflow_trio.web import operating, shapes
 from goflow_trio.web.app import ROUTES
 from goflow_trio.web.guard import routes as guard
+from tests.patience import SOON
 
 
 def jobs():
@@ -61,7 +62,7 @@ def make_goflow(store="memory://", **options):
 
 @asynccontextmanager
 async def serving(gf, bind="127.0.0.1:0"):
-    with trio.fail_after(60):
+    with trio.fail_after(3 * SOON):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(gf.serve, bind, grace=0))
             yield url
@@ -71,7 +72,7 @@ async def serving(gf, bind="127.0.0.1:0"):
 @pytest.fixture
 async def client(nursery):
     (url,) = await nursery.start(partial(make_goflow().serve, "127.0.0.1:0", grace=0))
-    with trio.fail_after(30):
+    with trio.fail_after(SOON):
         async with open_client(url + "/") as client:
             yield client
     nursery.cancel_scope.cancel()
@@ -210,7 +211,7 @@ async def test_a_server_that_leaves_in_the_middle_of_its_answer_is_noticed_at_on
 
     (listener,) = await nursery.start(partial(trio.serve_tcp, cut_short, 0, host="127.0.0.1"))
     async with open_client(f"http://127.0.0.1:{listener.socket.getsockname()[1]}") as client:
-        with trio.fail_after(5):
+        with trio.fail_after(SOON):
             with pytest.raises(Unreachable, match=says):
                 async with client.events():
                     pass
@@ -256,7 +257,7 @@ async def test_events_that_nobody_holds_end(client):
     del forgotten
     gc.collect()
     await client.run("etl/ü")
-    with trio.fail_after(5):
+    with trio.fail_after(SOON):
         while client._nursery.child_tasks:  # noqa: ASYNC110
             await trio.sleep(0.01)
 
@@ -323,7 +324,7 @@ async def test_each_event_comes_once_in_order_whatever_breaks(tmp_path, cuts, mo
     async def load(direct):
         for _ in range(cuts // 2):
             ids.extend(one.id for one in await direct.submit_many([Submission("etl/ü")] * 3))
-            with trio.fail_after(20):
+            with trio.fail_after(SOON):
                 await proxy.opened.wait()
             await trio.sleep(0.01)
             proxy.cut()
@@ -342,7 +343,7 @@ async def test_each_event_comes_once_in_order_whatever_breaks(tmp_path, cuts, mo
                         while not api or set(api.values()) - {"successful", "failed"}:
                             await trio.sleep(0.1)
                             api = {one.id: one.state async for one in direct.executions()}
-                        with trio.fail_after(30):
+                        with trio.fail_after(SOON):
                             while sum(event.type == "execution.finished" for event in seen) < len(ids):  # noqa: ASYNC110
                                 await trio.sleep(0.05)
         nursery.cancel_scope.cancel()

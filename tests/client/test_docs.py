@@ -10,6 +10,7 @@ import trio
 
 from goflow_trio import Goflow, Job
 from goflow_trio.client import Client
+from tests.patience import SOON
 
 TEXT = (Path(__file__).parents[2] / "docs" / "client.md").read_text()
 
@@ -26,7 +27,7 @@ async def test_the_examples(capsys):
     names = {}
     for code in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL):
         exec(code.split("\ntrio.run(")[0], names)
-    with trio.fail_after(30):
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(gf.serve, "127.0.0.1:0", grace=0))
             await names["main"](url)

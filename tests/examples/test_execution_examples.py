@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import SOON
+
 FOLDER = Path(__file__).parents[2] / "examples"
 
 
 def run(name):
     command = [sys.executable, "-W", "error", str(FOLDER / f"{name}.py")]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=2 * SOON).stdout.splitlines()
 
 
 def test_task_output():
@@ -29,7 +31,7 @@ def test_limits_and_cancel():
     lines = run("limits_and_cancel")
     assert lines[0].endswith("waits: pool db: 2 of 2 slots are taken")
     assert "urgent is successful" in lines
-    assert any(re.fullmatch(r"ended 3 tasks and \d+ processes in \d+\.\d s", line) for line in lines)
+    assert any(re.fullmatch(r"ended \d tasks and \d+ processes in \d+\.\d s", line) for line in lines)
     assert lines[-1] == "loading tue"
 
 

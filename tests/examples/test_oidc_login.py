@@ -29,6 +29,7 @@ from quart_trio import QuartTrio
 from goflow_trio.core import limits
 from goflow_trio.web.guard import Role
 from tests.examples.test_examples import FOLDER, load
+from tests.patience import SOON
 
 CLIENT = ("goflow", "the-secret-of-goflow")
 PAGE = {"Accept": "text/html"}
@@ -86,7 +87,7 @@ async def world(**security):
     example, provider = load("oidc_login"), Provider()
     config = Config()
     config.bind = ["127.0.0.1:0"]
-    with trio.fail_after(30):
+    with trio.fail_after(2 * SOON):
         async with trio.open_nursery() as nursery:
             (provider.issuer,) = await nursery.start(partial(serve, provider.app, config))
             login = example.OidcLogin(

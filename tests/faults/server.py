@@ -1,13 +1,13 @@
 """A program with an engine on SQLite, to be killed or stopped: `python -m tests.faults.server DB LOG MODE`.
 
-MODE is `submit` (one execution), `resume` (wait for what is unfinished, print everything) or `takeover` (take the store
-from an engine whose lease has run out, and submit one execution after the other). A lease lasts 2 s here.
+MODE is `submit` (one execution, which takes an hour), `resume` (wait for what is unfinished, print everything) or
+`takeover` (take the store from an engine whose lease has run out, and submit one execution after the other). A lease
+lasts 2 s here.
 """
 
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import trio
@@ -17,7 +17,7 @@ from goflow_trio.core import limits
 from goflow_trio.errors import StoreFenced, StoreUnavailable
 
 
-def job(log: Path) -> Job:
+def job(log: Path, seconds: float) -> Job:
     diamond = Job("diamond", schedule="0 0 1 1 *")
 
     def note(text: str) -> None:
@@ -31,12 +31,12 @@ def job(log: Path) -> Job:
     @diamond.task(upstream=a, idempotent=True)
     async def b(context):
         note(f"b {context.attempt}")
-        await trio.sleep(1.0 if context.attempt == 1 else 0)
+        await trio.sleep(seconds if context.attempt == 1 else 0)
 
     @diamond.task(upstream=a)
     async def c(context):
         note(f"c {context.attempt}")
-        await trio.sleep(1.0)
+        await trio.sleep(seconds)
 
     @diamond.task(upstream=[b, c], trigger_rule="allDone")
     async def d():
@@ -59,10 +59,14 @@ async def main(database: str, log: str, mode: str) -> None:
 
 async def run(database: str, log: str, mode: str) -> None:
     store = f"sqlite:///{database}"
-    async with open_engine(store, jobs=[job(Path(log))], takeover=mode == "takeover") as engine:
+    seconds = 3600.0 if mode == "submit" else 1.0  # who submits is killed in the middle
+    async with open_engine(store, jobs=[job(Path(log), seconds)], takeover=mode == "takeover") as engine:
         while mode == "takeover":
-            with suppress(StoreUnavailable):  # stopped in the middle of a write, it seems to have waited for long
-                print((await engine.submit("diamond")).id, flush=True)
+            try:
+                told = (await engine.submit("diamond")).id
+            except StoreUnavailable:  # stopped in the middle of a write, it seems to have waited for long
+                told = "refused"
+            print(told, flush=True)
             await trio.sleep(0.05)
         if mode == "submit":
             await engine.toggle("diamond")

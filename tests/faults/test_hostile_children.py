@@ -21,6 +21,7 @@ import trio
 
 from goflow_trio import Command, Job, Task, open_engine
 from goflow_trio.operators import processes
+from tests.patience import SOON
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
@@ -52,7 +53,7 @@ def survivors(tokens):
     return found
 
 
-async def gone(tokens, seconds=5.0):
+async def gone(tokens, seconds=SOON):
     """Wait until none is left; return how long that took, by the clock on the wall."""
     begun = time.monotonic()
     while left := survivors(tokens):
@@ -77,12 +78,12 @@ async def end_by(way, count):
     job = Job("hostile")
     tokens = {token() for _ in range(count)}
     for number, mark in enumerate(sorted(tokens)):
-        timeout = 60 if way != "timeout" else 2 + count / 2
+        timeout = 600 if way != "timeout" else 2 + count / 2
         job.add(Task(f"t{number}", hostile(mark, ENDS[way]), timeout=timeout))
     async with open_engine(jobs=[job]) as engine:
         execution = await engine.submit("hostile")
         if way == "cancel":
-            with trio.fail_after(120):
+            with trio.fail_after(3 * SOON):
                 while len(survivors(tokens)) < SLEEPS * count:  # noqa: ASYNC110
                     await trio.sleep(0.1)
             receipt = await execution.cancel()

@@ -39,5 +39,3 @@ def test_sigkill_at_random_moments_on_postgres(own_postgres, times):
 def test_restarts_of_postgres_under_twenty_submits_a_second(own_postgres, times):
     figures = restart_postgres(own_postgres, servers.free_port(), times, seed=3)
     assert is_clean(figures), figures
-    assert figures["slowest return of service"] < 5
-    assert figures["slowest refusal"] < 3

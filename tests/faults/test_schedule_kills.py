@@ -22,9 +22,11 @@ import trio
 from goflow_trio import open_engine
 from goflow_trio.actors.environment import Environment
 from tests.faults.scheduled import jobs
+from tests.patience import SOON
 
 SECOND = timedelta(seconds=1)
 CLOSE = timedelta(minutes=5)
+SPEC = "* * * * * *"
 
 
 @contextlib.contextmanager
@@ -42,7 +44,7 @@ def server(database, log, count, spec, **environment):
 def lines(log):
     """What ran: job, instant, wall clock, seconds."""
     found = []
-    for line in log.read_text().splitlines():
+    for line in log.read_text().split("\n")[:-1]:  # the last one may be half there
         job, instant, now, seconds = line.split()
         found.append((job, datetime.fromisoformat(instant), datetime.fromisoformat(now), float(seconds)))
     return found
@@ -61,8 +63,8 @@ async def history(database):
     return submitted, missed, begun
 
 
-def match(database, log, last_killed):
-    """Match every instant to one execution or one record that it was missed; return the numbers."""
+def match(database, log, end):
+    """Match every instant before `end` to one execution or one record that it was missed; return the numbers."""
     submitted, missed, begun = trio.run(history, database)
     assert max(Counter(submitted).values()) == 1, "an instant has two executions"
     runs = Counter((job, instant) for job, instant, _, _ in lines(log))
@@ -72,7 +74,7 @@ def match(database, log, last_killed):
     known = set(submitted)
     for job, start in begun.items():
         instant = start.replace(microsecond=0) + SECOND
-        while instant < last_killed - 2 * SECOND:
+        while instant < end:
             as_missed = [e for e in missed if e.job == job and e.first <= instant <= e.last]
             assert ((job, instant) in known) + len(as_missed) == 1, (job, instant, as_missed)
             counts["missed" if as_missed else "run"] += 1
@@ -85,18 +87,28 @@ def kill_again_and_again(tmp_path, count, seconds, kills, seed):
     chance = random.Random(seed)
     begun = time.monotonic()
     for number in range(1, kills + 1):
-        with server(database, log, count, "* * * * * *") as process:
-            until = begun + seconds * number / kills + chance.uniform(-0.3, 0.3)
-            time.sleep(max(0.7, until - time.monotonic()))
+        with server(database, log, count, SPEC) as process:
+            wait_until_all_ran(log, count, datetime.now(UTC))
+            time.sleep(max(chance.random(), begun + seconds * number / kills - time.monotonic()))
             process.send_signal(signal.SIGKILL)
             process.wait()
     killed = datetime.now(UTC)
+    with server(database, log, count, SPEC):  # what was due before is accounted for once a later instant has run
+        wait_until_all_ran(log, count, killed + SECOND)
     return match(database, log, killed)
+
+
+def wait_until_all_ran(log, count, since):
+    """Wait until each job has run an instant after this one."""
+    patience = time.monotonic() + SOON
+    while len({job for job, instant, _, _ in lines(log) if instant > since}) < count:
+        assert time.monotonic() < patience, lines(log)
+        time.sleep(0.02)
 
 
 def test_killed_in_the_middle_each_instant_is_run_once_or_recorded(tmp_path):
     counts = kill_again_and_again(tmp_path, count=5, seconds=5, kills=3, seed=1)
-    assert counts["run"] > 5
+    assert counts["run"] >= 3 * 5, "each job once in each life"
 
 
 @pytest.mark.slow
@@ -123,24 +135,20 @@ def test_stopped_for_long_it_starts_at_once_and_makes_one_run_up_for_each_job(aw
 
     async def live(moment, expected):
         async with open_engine(f"sqlite:///{database}", jobs=jobs(str(log), 20, spec), environment=world(moment)):
-            with trio.move_on_after(10):
+            with trio.fail_after(SOON):
                 while len({job for job, _, _, _ in lines(log)}) < expected:  # noqa: ASYNC110  # a file tells
                     await trio.sleep(0.01)
 
     trio.run(live, now, 0)
-    begun = time.monotonic()
     trio.run(live, now + away, 20)
-    took = time.monotonic() - begun
     ran = lines(log)
     assert {job for job, _, _, _ in ran} == {f"job-{number:02d}" for number in range(20)}
     late = Counter(job for job, instant, _, _ in ran if instant <= now + away)
     assert max(late.values(), default=1) == 1, "one run made up for, not thousands"
-    assert took < 5, "started, made up for, and ended"
     _, missed, _ = trio.run(history, database)
-    passed = [event for event in missed if event.count > 1]
+    passed = [event for event in missed if event.count > 1 and event.first <= now + away]
     assert len(passed) == 20 if spec != "@daily" or away.days > 2 else not passed
     assert all(event.cause == "misfire" and event.last - event.first > away / 2 for event in passed)
-    print(f"\n20 jobs of {spec}, stopped for {away}: one run each made up for, {took:.2f} s from start to end")
 
 
 FAKETIME = next(iter(Path("/usr/lib").glob("*/faketime/libfaketime.so.1")), None)

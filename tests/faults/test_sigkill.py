@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from tests.patience import SOON
 from tests.processes import child
 
 
@@ -25,7 +26,7 @@ def resume(database, log):
         [sys.executable, "-m", "tests.faults.server", str(database), str(log), "resume"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=2 * SOON,
         check=True,
     )
     return done.stdout.splitlines()
@@ -62,7 +63,7 @@ def test_a_kill_in_the_middle_of_a_diamond_repeats_nothing_that_was_finished(tmp
     database, log = tmp_path / "g.db", tmp_path / "log"
     with start(database, log, "submit") as process:
         execution = process.stdout.readline().strip()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + SOON
         while not (log.exists() and {"b 1", "c 1"} <= set(log.read_text().split("\n"))):
             if time.monotonic() > deadline:
                 pytest.fail("the diamond did not get to its middle")
@@ -89,12 +90,14 @@ def test_an_engine_that_slept_through_a_takeover_writes_nothing_more(tmp_path):
             rest = first.stdout.read().splitlines()
             acknowledged += [line for line in rest if not line.startswith("fenced")]  # from before it was stopped
             assert f"fenced process {second.pid} on" in rest[-1]
-            assert first.wait(timeout=20) == 69
+            assert first.wait(timeout=SOON) == 69
             acknowledged += [second.stdout.readline().strip() for _ in range(3)]
             second.kill()
             acknowledged += second.stdout.read().split()
     _, *lines = resume(database, log)
     listed = [line.split()[0] for line in lines]
-    assert set(acknowledged) <= set(listed)
-    assert len(listed) - len(acknowledged) <= 2, "of each, one that was durable and not yet told"
+    refused = acknowledged.count("refused")
+    assert set(acknowledged) - {"refused"} <= set(listed)
+    unknown = len(listed) - (len(acknowledged) - refused)
+    assert unknown <= 2 + refused, "of each, one that was durable and not yet told, or what was given up"
     assert len(listed) == len(set(listed))

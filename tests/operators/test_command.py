@@ -20,11 +20,9 @@ from goflow_trio.errors import CommandFailed, DefinitionError
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators import Command, ProcessLimits, processes
 from goflow_trio.operators.command import RESULT_HEAD, RESULT_TAIL
+from tests.patience import AGES, SOON, until
 
 CONTEXT = TaskContext("job", "0123", "task", attempt=3)
-SOON = 60.0
-"""Seconds within which a machine that stands still now and then gets on. What must not be waited for takes longer."""
-AGES = 10 * SOON
 linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
 
@@ -55,9 +53,7 @@ def alive(pid):
 
 
 async def pids_in(path, count):
-    with trio.fail_after(SOON):
-        while not path.exists() or len(path.read_text().splitlines()) < count:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+    await until(lambda: path.exists() and path.read_text().count("\n") >= count)
     return [int(pid) for pid in path.read_text().split()]
 
 

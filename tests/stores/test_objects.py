@@ -11,6 +11,7 @@ import trio
 from goflow_trio.errors import StoreError, StoreIncompatible, StoreUnavailable
 from goflow_trio.stores import open_backend
 from goflow_trio.stores.dynamodb_table import PART_BYTES
+from tests.patience import SOON
 
 boto3 = pytest.importorskip("boto3")
 
@@ -57,7 +58,7 @@ async def test_a_bucket_that_does_not_exist_is_named(s3_url):
 
 @pytest.mark.parametrize("url", ["s3://bucket", "dynamodb://goflow"])
 async def test_a_service_that_is_not_there_is_unavailable(url, s3_url):
-    with trio.fail_after(20), pytest.raises(StoreUnavailable) as error:
+    with trio.fail_after(SOON), pytest.raises(StoreUnavailable) as error:
         await open_backend(f"{url}?endpoint_url=http://127.0.0.1:1&region=us-east-1&timeout=2")
     assert "s3cret" not in str(error.value)
 

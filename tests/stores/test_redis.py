@@ -2,8 +2,8 @@
 
 import os
 import signal
-import time
 import uuid
+from functools import partial
 
 import pytest
 import trio
@@ -11,6 +11,7 @@ import trio
 from goflow_trio.errors import StoreError, StoreIncompatible, StoreUnavailable, UsageError
 from goflow_trio.stores import open_backend
 from goflow_trio.stores.redis import open_redis
+from tests.patience import AGES, SOON, in_the_end
 
 redis = pytest.importorskip("redis")
 
@@ -139,33 +140,33 @@ def test_a_run_may_end_with_it_open(redis_url, prefix):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 async def test_after_a_restart_it_goes_on_by_itself_and_nothing_is_lost(redis_server, prefix, how):
-    backend = await open_redis(redis_server.url, prefix=prefix)
+    backend = await open_redis(redis_server.url, prefix=prefix, operation_timeout=AGES)
     await backend.put({f"key/{number}": b"%d" % number for number in range(100)})
     redis_server.stop(how)
-    with trio.fail_after(10):
+    with trio.fail_after(SOON):
         for operation in (backend.get("a"), backend.put({"a": b"2"}), backend.put_if_absent("b", b"")):
             with pytest.raises(StoreUnavailable):
                 await operation
     redis_server.start()
-    begun = time.monotonic()
-    assert len(await backend.scan("key/")) == 100
-    assert time.monotonic() - begun < 3, "it waits although the server is back"
+    with trio.fail_after(SOON):
+        assert len(await backend.scan("key/")) == 100
     await backend.aclose()
 
 
 async def test_a_server_that_has_stopped_answering_is_given_up(redis_server, prefix):
-    backend = await open_redis(redis_server.url, prefix=prefix, operation_timeout=0.5)
-    await backend.put({"a": b"1"})
+    quick = partial(open_redis, redis_server.url, prefix=prefix, operation_timeout=0.5)
+    backend = await in_the_end(quick, StoreUnavailable)
+    await in_the_end(partial(backend.put, {"a": b"1"}), StoreUnavailable)
     os.kill(redis_server.pid, signal.SIGSTOP)
     try:
-        with trio.fail_after(10):
+        with trio.fail_after(SOON):
             for operation in (backend.put({"a": b"2"}), backend.get("a")):
                 with pytest.raises(StoreUnavailable):
                     await operation
     finally:
         os.kill(redis_server.pid, signal.SIGCONT)
-    await backend.put({"a": b"3"})
-    assert await backend.get("a") == b"3"
+    await in_the_end(partial(backend.put, {"a": b"3"}), StoreUnavailable)
+    assert await in_the_end(partial(backend.get, "a"), StoreUnavailable) == b"3"
     await backend.aclose()
 
 

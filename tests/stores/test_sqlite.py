@@ -18,6 +18,7 @@ from goflow_trio.stores.admission import MAX_WAITING
 from goflow_trio.stores.sqlite import open_sqlite
 from goflow_trio.stores.sqlite_file import APPLICATION_ID, FORMAT
 from goflow_trio.testing.store_cancellation import cancel_at_step
+from tests.patience import SOON
 
 
 @pytest.fixture
@@ -146,7 +147,7 @@ async def test_a_directory_is_refused(tmp_path):
 
 async def test_a_fifo_is_refused_and_does_not_block(path):
     os.mkfifo(path)
-    with trio.fail_after(5), pytest.raises(StoreIncompatible, match="not a regular file"):
+    with trio.fail_after(SOON), pytest.raises(StoreIncompatible, match="not a regular file"):
         await open_sqlite(path)
 
 
@@ -222,7 +223,7 @@ async def test_a_lock_held_by_another_process_is_waited_for_and_then_unavailable
     backend = await open_sqlite(path, busy_timeout=0.05)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with trio.fail_after(5):
+    with trio.fail_after(SOON):
         for write in (backend.put({"a": b"1"}), backend.put_if_absent("a", b"1"), backend.delete(["a"])):
             with pytest.raises(StoreUnavailable, match="locked"):
                 await write
@@ -275,7 +276,7 @@ async def test_an_open_that_is_cancelled_leaves_no_thread(path):
         await (await open_sqlite(path)).aclose()
 
     for step in range(5):
-        with trio.fail_after(5):
+        with trio.fail_after(SOON):
             await cancel_at_step(open_and_close, step)
         for thread in store_threads(path):
             await trio.to_thread.run_sync(thread.join)

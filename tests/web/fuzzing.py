@@ -7,6 +7,8 @@ from urllib.parse import quote, unquote
 
 import trio
 
+from tests.patience import SOON
+
 HOSTILE = [
     "😀👩‍👩‍👧‍👦",
     "\u202eevil\u202c",
@@ -165,7 +167,7 @@ async def ask(app, method, path, *, query=b"", headers=None, body=b""):
             gone.set()
             await trio.sleep_forever()
 
-    with trio.fail_after(10):
+    with trio.fail_after(SOON):
         await app(scope, receive, send)
     found = {name.decode().lower(): value.decode("latin-1") for name, value in sent[0]["headers"]}
     return sent[0]["status"], found, b"".join(message.get("body", b"") for message in sent[1:])

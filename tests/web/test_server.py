@@ -16,8 +16,8 @@ from httpx2 import AsyncClient
 
 from goflow_trio import Goflow, Job, Noop, Security, Task, UsageError
 from goflow_trio.core import limits
-from goflow_trio.web import server
 from goflow_trio.web.server import Admission, listen, serve_app
+from tests.patience import AGES, SOON
 
 
 def make_goflow(**options):
@@ -31,7 +31,7 @@ def make_goflow(**options):
 @asynccontextmanager
 async def serving(gf=None):
     gf = gf or make_goflow()
-    with trio.fail_after(60):
+    with trio.fail_after(2 * SOON):
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(_serve, gf))
             yield int(url.rsplit(":", 1)[1])
@@ -90,7 +90,7 @@ async def test_a_refused_body_does_not_cost_the_answer_nor_the_connection_its_en
         async with AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
             for _ in range(5):
                 assert (await client.post("/api/jobs/noop/submit", content=b"x" * 3_000_000)).status_code == 401
-        with trio.fail_after(5):
+        with trio.fail_after(SOON):
             while any("_run_handler" in task for task in tasks()):  # noqa: ASYNC110
                 await trio.sleep(0.05)
 
@@ -112,21 +112,20 @@ async def test_slow_headers_and_idle_connections_are_closed(monkeypatch):
         for text in (b"", b"GET / HT"):
             begun = trio.current_time()
             assert await talk(port, text) == ""
-            assert 0.2 < trio.current_time() - begun < 5
+            assert trio.current_time() - begun > 0.2
+        monkeypatch.setattr(limits, "HEADER_SECONDS", AGES)
         begun = trio.current_time()
         assert (await talk(port, b"GET /api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")).endswith('{"health":"OK"}')
-        assert 0.6 < trio.current_time() - begun < 5
+        assert trio.current_time() - begun > 0.6
 
 
 async def test_a_drip_of_header_bytes_buys_no_time(monkeypatch):
     monkeypatch.setattr(limits, "HEADER_SECONDS", 0.3)
     async with serving() as port, await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        begun = trio.current_time()
         with pytest.raises(trio.BrokenResourceError):
-            for _ in range(100):
+            for _ in range(1000):
                 await stream.send_all(b"G")
                 await trio.sleep(0.05)
-        assert trio.current_time() - begun < 3
 
 
 async def test_a_slow_body_is_answered_408(monkeypatch):
@@ -156,8 +155,9 @@ async def test_one_connection_too_many_is_told_so():
             async with await trio.open_tcp_stream("127.0.0.1", port), await trio.open_tcp_stream("127.0.0.1", port):
                 await trio.testing.wait_all_tasks_blocked()
                 assert (await talk(port, b"")).startswith("HTTP/1.1 503 ")
-            await trio.sleep(0.1)
-            assert (await talk(port, b"GET /x HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 404 ")
+            with trio.fail_after(SOON):
+                while not (await talk(port, b"GET /x HTTP/1.0\r\n\r\n")).startswith("HTTP/1.1 404 "):  # noqa: ASYNC110
+                    await trio.sleep(0.01)  # until both are noticed to be gone
             shutdown.set()
 
 
@@ -199,7 +199,9 @@ async def test_tls(tmp_path):
         await make_goflow(security=Security(certfile=__file__, keyfile=__file__)).serve("127.0.0.1:0")
 
 
-async def test_shutdown_is_not_held_up_by_readers_that_take_nothing():
+async def test_shutdown_is_not_held_up_by_readers_that_take_nothing(monkeypatch):
+    monkeypatch.setattr(limits, "SEND_SECONDS", AGES)
+
     async def flood(scope, receive, send):
         assert scope["type"] == "http", "it takes no part in the server's life"
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -215,9 +217,9 @@ async def test_shutdown_is_not_held_up_by_readers_that_take_nothing():
             for stream in streams:
                 await stream.send_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
             await trio.sleep(0.5)
-            begun = trio.current_time()
+            nursery.cancel_scope.deadline = trio.current_time() + SOON
             shutdown.set()
-        assert trio.current_time() - begun < server._GRACE_SECONDS + 2
+        assert not nursery.cancel_scope.cancelled_caught
         for stream in streams:
             await trio.aclose_forcefully(stream)
 
@@ -262,6 +264,6 @@ async def test_slow_connections_do_not_slow_down_others(number):
             await nursery.start(partial(slow_connections, port, number))
             crowded = await latencies(client, 300)
             nursery.cancel_scope.cancel()
-    before, after = (statistics.quantiles(times, n=100)[98] for times in (quiet, crowded))
-    print(f"{number} slow connections: p99 {after * 1e3:.1f} ms, without them {before * 1e3:.1f} ms")
-    assert after < max(0.25, 5 * before)
+    before, after = (statistics.quantiles(times, n=100) for times in (quiet, crowded))
+    print(f"{number} slow connections: p99 {after[98] * 1e3:.1f} ms, without them {before[98] * 1e3:.1f} ms")
+    assert after[49] < max(1, 10 * before[49])  # a machine that stands still for a moment is no fault of theirs

@@ -14,6 +14,7 @@ from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode
 from goflow_trio import Goflow
 from goflow_trio.core import limits
 from goflow_trio.web.connection import Connection
+from tests.patience import SOON
 from tests.web.test_api import ended, jobs, serving, submit
 
 HANDSHAKE = (
@@ -146,7 +147,7 @@ async def test_behind_another_server_events_come_one_by_one():
         "subprotocols": [],
         "extensions": {},
     }
-    with trio.fail_after(20):
+    with trio.fail_after(SOON):
         async with trio.open_nursery() as nursery:
             await nursery.start(lambda task_status: gf.serve("127.0.0.1:0", grace=0, task_status=task_status))
             await (await gf._running().submit("graph")).wait()

@@ -12,6 +12,7 @@ import trio
 from goflow_trio import Goflow, Job, Noop, Task
 from goflow_trio.core import limits
 from goflow_trio.web.fanout import fanout_of
+from tests.patience import AGES, SOON
 
 STALLED = 100
 
@@ -41,10 +42,10 @@ async def stalled(port, path):
 
 
 async def test_stalled_readers_cost_nothing_and_do_not_hold_up_the_end(monkeypatch):
-    monkeypatch.setattr(limits, "SEND_SECONDS", 60)  # a busy machine must not cut them off before the end
+    monkeypatch.setattr(limits, "SEND_SECONDS", AGES)  # nor is this waited for at the end
     gf = Goflow()
     gf.add_job(fan)
-    with trio.fail_after(60):
+    with trio.fail_after(3 * SOON):
         async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
             (url,) = await nursery.start(partial(gf.serve, "127.0.0.1:0", grace=0))
             engine = gf._running()
@@ -57,6 +58,4 @@ async def test_stalled_readers_cost_nothing_and_do_not_hold_up_the_end(monkeypat
                     await execution.wait()
             assert feed.subscribers == STALLED
             assert feed._bell.statistics().tasks_waiting == 0  # to publish wakes none of them
-            begun = trio.current_time()
             nursery.cancel_scope.cancel()
-    assert trio.current_time() - begun < 3

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import trio
 
 from goflow_trio.actors import keys
 from goflow_trio.errors import StoreFull, StoreReadOnly
 from goflow_trio.stores.memory import MemoryBackend
 from goflow_trio.testing.faulty import WRITES, FaultyBackend
+from tests.patience import SOON
 from tests.web.test_api import ended, serving, submit
 
 
@@ -25,10 +24,8 @@ async def test_health_names_what_is_wrong_and_is_goflows_when_nothing_is():
         ):
             with backend.failing(operations=WRITES, error=error):
                 for path in ("/api/jobs/noop-1/submit", "/api/jobs/noop-1/toggle"):
-                    begun = time.monotonic()
                     answer = await client.post(path)
                     assert answer.status_code == 503, path
-                    assert time.monotonic() - begun < 2.5
                     assert int(answer.headers["Retry-After"]) >= 1
                     assert str(error) in answer.json()["detail"]
                 health = (await client.get("/api/health")).json()
@@ -38,7 +35,7 @@ async def test_health_names_what_is_wrong_and_is_goflows_when_nothing_is():
                 assert (ready.status_code, ready.json()["ready"]) == (503, False)
                 listed = await client.get("/api/executions")
                 assert (listed.status_code, listed.json()["executions"][-1]["id"]) == (200, first)
-            with trio.fail_after(5):
+            with trio.fail_after(SOON):
                 while (await client.get("/api/ready")).status_code != 200:  # noqa: ASYNC110
                     await trio.sleep(0.05)
             assert (await client.post("/api/jobs/noop-1/submit")).status_code == 200
@@ -67,7 +64,9 @@ async def test_a_damaged_execution_is_gone_and_named_and_the_others_are_shown():
         ids = [await submit(client, "noop-1") for _ in range(3)]
         for execution in ids:
             await ended(client, execution)
-        await trio.sleep(0.5)  # it is tidied up
+        with trio.fail_after(SOON):
+            while await memory.get(keys.execution(ids[1])) is None:  # noqa: ASYNC110  # until it is tidied up
+                await trio.sleep(0.01)
     await memory.put({keys.execution(ids[1]): b"damaged"})
     async with serving(store=FaultyBackend(memory)) as client:
         listed = (await client.get("/api/executions?limit=2")).json()

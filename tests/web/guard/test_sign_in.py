@@ -16,6 +16,7 @@ import pytest
 from httpx2 import AsyncClient
 
 from goflow_trio import Goflow, Job, Noop, Security, Task
+from tests.patience import SOON
 from tests.processes import child
 
 OPERATE, READ = "operate-token-0123456789", "read-token-0123456789"
@@ -91,7 +92,7 @@ def fail(): raise ValueError("broken")
 
 
 def wait_for(text, path, meanwhile=lambda: None):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + SOON
     while text not in path.read_text():
         assert time.monotonic() < deadline, path.read_text()
         meanwhile()
@@ -136,7 +137,7 @@ def test_secrets_appear_nowhere(tmp_path):
             wait_for("left out line 2", out, lambda: client.get("/api/jobs", headers=right))
         told = [Path(f"/proc/{process.pid}/cmdline").read_text()] if Path("/proc/self/cmdline").exists() else []
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(SOON) == 0
     assert {answer.status_code for answer in answers} >= {200, 400, 401, 404}
     audit = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     assert {"sign-in", "refused sign-in", "refused", "request"} >= {line["event"] for line in audit} >= {"request"}
@@ -151,7 +152,7 @@ def test_secrets_appear_nowhere(tmp_path):
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            timeout=60,
+            timeout=2 * SOON,
             check=False,
         )
         assert done.returncode

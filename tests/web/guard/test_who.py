@@ -14,6 +14,7 @@ import trio.testing
 
 from goflow_trio import Approve, Goflow, Job, Noop, Security, Task
 from goflow_trio.web.app import ROUTES
+from tests.patience import SOON
 
 TOKEN = "operate-token-0123456789"
 NOT_RECORDED = {
@@ -47,8 +48,8 @@ async def world(tmp_path, nursery):
         gf.add_job(job)
     (url,) = await nursery.start(partial(gf.serve, "127.0.0.1:0", grace=0))
     headers = {"Authorization": f"Bearer {TOKEN}"}
-    with trio.fail_after(30):
-        async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+    with trio.fail_after(2 * SOON):
+        async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=SOON) as client:
             yield client, gf._running()
     nursery.cancel_scope.cancel()
 
