@@ -25,7 +25,9 @@ from urllib.request import Request, urlopen
 import pytest
 from hypothesis import HealthCheck, settings
 
+from goflow_trio.core import limits
 from tests import servers
+from tests.patience import SOON
 
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("steady", settings.get_profile("search"), derandomize=True)
@@ -55,6 +57,13 @@ def running(make, config):
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture
+def patient(monkeypatch):
+    """A slow disk, or a machine that stands still, is waited for: for tests that count on each submit to be taken."""
+    for name in ("STALLED_SECONDS", "REFUSAL_SECONDS", "SUBMIT_SECONDS", "STORE_SECONDS"):
+        monkeypatch.setattr(limits, name, SOON)
 
 
 @pytest.fixture(scope="session")

@@ -33,14 +33,14 @@ T = TypeVar("T")
 _FOR_GOOD = (StoreClosed, StoreFenced, StoreIncompatible)
 
 
-async def timed(operation: Callable[..., Awaitable[T]], *args: object, seconds: float = limits.STORE_SECONDS) -> T:
-    """Await one operation of a backend, for so long at most.
+async def timed(operation: Callable[..., Awaitable[T]], *args: object, seconds: float | None = None) -> T:
+    """Await one operation of a backend, for so long at most: `limits.STORE_SECONDS`, if nothing else is said.
 
     Raises:
         StoreUnavailable: it did not answer. Whether it had an effect is unknown.
         StoreError: what it raised.
     """
-    seconds += _size(args) / limits.STORE_BYTES_PER_SECOND
+    seconds = (limits.STORE_SECONDS if seconds is None else seconds) + _size(args) / limits.STORE_BYTES_PER_SECOND
     try:
         with trio.move_on_after(seconds):
             return await operation(*args)

@@ -309,7 +309,7 @@ class Cutting:
 
 
 @pytest.mark.parametrize("cuts", [40, pytest.param(300, marks=pytest.mark.slow)])
-async def test_each_event_comes_once_in_order_whatever_breaks(tmp_path, cuts, monkeypatch):
+async def test_each_event_comes_once_in_order_whatever_breaks(tmp_path, cuts, monkeypatch, patient):
     """Killed connections during load, and a restart of the server; then its fold is what the API says."""
     monkeypatch.setattr("goflow_trio.client.events._FIRST_DELAY", 0.01)
     monkeypatch.setattr("goflow_trio.client.events._LONGEST_DELAY", 0.2)

@@ -300,7 +300,7 @@ async def test_workers_end_with_a_server_that_is_killed(tmp_path):
     finally:
         server.kill()
         server.wait()
-    await until(partial(is_gone, pid), 10)
+    await until(partial(is_gone, pid))
 
 
 async def test_workers_end_with_the_engine(tmp_path):

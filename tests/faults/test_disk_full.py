@@ -9,13 +9,14 @@ import os
 import sqlite3
 import subprocess
 from contextlib import suppress
+from functools import partial
 
 import pytest
 import trio
 
 from goflow_trio import Job, State, open_engine
 from goflow_trio.errors import StoreUnavailable
-from tests.patience import SOON
+from tests.patience import SOON, in_the_end
 
 
 @pytest.fixture
@@ -57,8 +58,9 @@ async def test_a_full_disk_refuses_work_says_so_and_goes_on_when_there_is_room(s
     database, filler = small_disk / "goflow.db", small_disk / "filler"
     acknowledged = []
     async with open_engine(f"sqlite:///{database}", jobs=[job]) as engine:
+        submit = partial(engine.submit, "job", params={"text": "y" * 3000})
         for _ in range(3):
-            running = [await engine.submit("job", params={"text": "y" * 3000}) for _ in range(5)]
+            running = [await in_the_end(submit, StoreUnavailable) for _ in range(5)]
             fill(filler)
             await until(lambda: is_refused(engine, running))  # noqa: B023
             acknowledged.extend(execution.id for execution in running)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import SOON
+
 ROOT = Path(__file__).parents[2]
 QUICK = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "GOFLOW_REQUIRE_SERVERS": ""}
 
@@ -21,7 +23,7 @@ def test_hold(postgres_server, redis_server, aws_server):
     with open("held.tmp", "w") as file:
         json.dump(held, file)
     os.rename("held.tmp", "held.json")
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -33,7 +35,7 @@ def is_alive(pid):
     return status.rpartition(")")[2].split()[0] != "Z"
 
 
-def wait_until(condition, what, seconds=30):
+def wait_until(condition, what, seconds=3 * SOON):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, what

@@ -251,7 +251,7 @@ async def test_the_history_keeps_the_latest_runs_whatever_was_told_meanwhile():
         assert line["last"] == ids[-1]
 
 
-async def test_a_server_that_starts_reads_the_latest_runs_before_somebody_asks(tmp_path, monkeypatch):
+async def test_a_server_that_starts_reads_the_latest_runs_before_somebody_asks(tmp_path, monkeypatch, patient):
     store = f"sqlite:///{tmp_path}/state.db"
     async with serving(store) as client:
         for name in ("chain", "fails"):
