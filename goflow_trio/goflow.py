@@ -178,7 +178,7 @@ class Goflow:
         self, bind: str, grace: float, insecure: bool, shutdown: trio.Event, task_status: trio.TaskStatus[list[str]]
     ) -> None:
         """Serve until `shutdown`; then go on answering while running tasks end, so that who waits for one is told."""
-        from goflow_trio.web.history import read_ahead  # noqa: PLC0415  # see app
+        from goflow_trio.web.history import keep_up  # noqa: PLC0415  # see app
         from goflow_trio.web.server import listen, serve_app  # noqa: PLC0415
 
         tls = self.security.tls()
@@ -188,7 +188,7 @@ class Goflow:
             assert self._guard is not None
             async with self.engine(grace=grace) as engine, trio.open_nursery() as nursery:
                 if self.dashboard:
-                    nursery.start_soon(read_ahead, engine)
+                    nursery.start_soon(keep_up, engine)
                 idle = trio.Event()
 
                 async def stop_working() -> None:

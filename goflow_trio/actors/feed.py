@@ -187,6 +187,11 @@ class Subscription:
             self._place = feed._base + bisect_right(feed._events, after, key=_seq)
 
     @property
+    def unread(self) -> int:
+        """How many events came since it last took some, of whatever kind."""
+        return self._feed._base + len(self._feed._events) - self._place
+
+    @property
     def position(self) -> int:
         """Up to where in the log it has been handed all that it wants; to go on from there is to miss nothing."""
         return self._last_seq
