@@ -52,14 +52,14 @@ class RunContext(Stamp, kw_only=True):
 async def execution_context(engine: Engine, execution: str) -> RunContext:
     """One execution with its graph, its neighbours in time, and how it compares to the job's other runs."""
     record = await known(engine, execution)
+    newest = await engine.newest(record.job, limit=_COMPARED)
     history = history_of(engine)
     await history.catch_up(record.job)
-    record = await engine.find(execution) or record
+    record = await engine.find(execution) or record  # last: who goes on from the position that is told misses nothing
     runs = history.of(record.job)
     own = sum_up(record)
     before = [run for run in runs if run.id < record.id]
     took = [run.seconds for run in runs if run.seconds is not None and run.state is State.SUCCESSFUL]
-    newest = await engine.newest(record.job, limit=_COMPARED)
     good = {name: good_seconds(one.tasks[name] for one in newest if name in one.tasks) for name in record.tasks}
     job = engine.jobs.get(record.job)
     return RunContext(

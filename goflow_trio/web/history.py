@@ -185,12 +185,14 @@ class History:
                 self._subscription = self.engine.store.feed.watch(("execution.*", "task.*"))
             await self._load([job] if job is not None else list(self.engine.jobs))
             while (events := self._subscription.receive_nowait()) != []:
-                if events is None or any(isinstance(event, FeedReset) for event in events):
-                    wanted = list(self._runs)
-                    self._runs.clear()
-                    await self._load(wanted)
-                    continue
-                await self._fold([event for event in events if event.job in self._runs and not event.live_only])
+                try:
+                    if events is None or any(isinstance(event, FeedReset) for event in events):
+                        self._runs = {name: await self._read(name) for name in self._runs}
+                    else:
+                        await self._fold(events)
+                except BaseException:
+                    self._runs = {}  # these events do not come again, so whoever asks next reads all anew
+                    raise
             return self.engine.seq
 
     @property
@@ -199,22 +201,20 @@ class History:
         return self._subscription is None or self._subscription.unread > limits.FEED_EVENTS // 4
 
     async def _fold(self, events: Sequence[Event]) -> None:
-        try:
-            for execution in dict.fromkeys(event.execution for event in events):
-                record = await self.engine.find(execution)
-                if record is not None:
-                    self._put(record)
-        except BaseException:
-            # These events do not come again: whoever asks next has their jobs read anew.
-            for event in events:
-                self._runs.pop(event.job, None)
-            raise
+        changed = [event.execution for event in events if event.job in self._runs and not event.live_only]
+        for execution in dict.fromkeys(changed):
+            record = await self.engine.find(execution)
+            if record is not None:
+                self._put(record)
 
     async def _load(self, jobs: Sequence[str]) -> None:
         for job in jobs:
             if job not in self._runs:
-                records = await self.engine.newest(job, limit=KEPT)
-                self._runs[job] = [sum_up(record) for record in reversed(records)]
+                self._runs[job] = await self._read(job)
+
+    async def _read(self, job: str) -> list[Run]:
+        records = await self.engine.newest(job, limit=KEPT)
+        return [sum_up(record) for record in reversed(records)]
 
     def _put(self, record: ExecutionRecord) -> None:
         runs = self._runs[record.job]

@@ -101,12 +101,13 @@ class System(Stamp, kw_only=True):
 @routes.get("/api/system")
 async def system(engine: Engine) -> System:
     """The server itself: what it does, what it could do, what comes next, what is wrong."""
+    backend = engine.store.backend
+    size, descriptors = await size_of(backend), await trio.to_thread.run_sync(_descriptors)
     history = history_of(engine)
-    await history.catch_up()
+    await history.catch_up()  # the last wait: all that follows is of one moment
     live = list(engine.store.ledger.live.values())
     states = Counter(task.state for record in live for task in record.tasks.values())
     feed = engine.store.feed
-    backend = engine.store.backend
     health = engine.health()
     lag = engine.lag()
     return System(
@@ -127,9 +128,9 @@ async def system(engine: Engine) -> System:
         draining=wire.timestamp(engine.draining),
         limits=[wire.limit(one) for one in engine.slots() if one.used or one.waiting or one.name.startswith("pool ")],
         lag=None if lag is None else LoopLag(lag.median, lag.p99, [round(one, 5) for one in lag.minutes]),
-        descriptors=await trio.to_thread.run_sync(_descriptors),
+        descriptors=descriptors,
         events=sum(feed.counts.values()),
-        store=StoreFacts(type(backend).__name__, str(backend.durability), await size_of(backend)),
+        store=StoreFacts(type(backend).__name__, str(backend.durability), size),
         ticks=sorted(_ticks(engine), key=lambda tick: tick.at)[:_TICKS],
         failing=list(_failing(engine, history)),
         **stamp(engine, history),  # type: ignore[arg-type]
