@@ -25,7 +25,7 @@ from goflow_trio.core import limits
 from goflow_trio.core.messages import Event, FeedReset
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
-from goflow_trio.errors import StoreError
+from goflow_trio.errors import GoflowError
 
 KEPT = 100
 """Runs kept of each job: the longest strip the dashboard draws."""
@@ -239,7 +239,7 @@ async def keep_up(engine: Engine) -> None:
     history = history_of(engine)
     while True:
         if history.is_behind:
-            with suppress(StoreError):
+            with suppress(GoflowError):
                 await history.catch_up()
         await trio.sleep(_LOOK_SECONDS)
 
