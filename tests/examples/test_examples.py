@@ -51,6 +51,24 @@ async def test_readme_quick_start():
     assert answer == {"jobs": ["example-complex-analytics", "example-custom-operator"]}
 
 
+async def test_mounted():
+    """Its own routes and ours answer on one port; what a route submitted runs, and the pages know where they are."""
+    example = load("mounted")
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(example.main, "127.0.0.1:0")
+            async with AsyncClient(base_url=url, follow_redirects=True) as client:
+                engine = example.shop.config["ENGINE"]
+                async with engine.subscribe(types=["execution.finished"]) as events:
+                    execution = (await client.post("/pictures/cat.png")).json()["thumbnail"].split("/")[-1]
+                    assert (await anext(aiter(events))).execution == execution
+                record = (await client.get(f"/flow/api/executions/{execution}")).json()
+                assert record["tasks"][0]["result"] == "cat.png is small now"
+                assert str((await client.get("/flow/")).url) == f"{url}/flow/ui/"
+                assert (await client.get("/api/jobs")).status_code == 404
+            nursery.cancel_scope.cancel()
+
+
 async def test_readme_engine(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     answer = await serve_and_get(load("readme_engine").gf, "/api/jobs/my-job")
