@@ -12,7 +12,7 @@ from goflow_trio.errors import DefinitionError
 NAME_BYTES = 255
 """Longest name, in UTF-8 bytes: what a file system and every store's key accept."""
 
-_LOOKED_AT = 1_000  # some 10 ms, and anybody may ask
+_LOOKED_AT = 1_000  # 30 ms at worst, and anybody may ask
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
