@@ -1,6 +1,6 @@
 """One WebSocket on a connection: what it sends to many readers is made once, what it takes from one has a bound.
 
-The protocol is Hypercorn's (wsproto), with three differences:
+The protocol is Hypercorn's (wsproto), with these differences:
 
 - An app may send frames that are ready, as many as it likes in one write: the ASGI extension `FRAMES`. A write costs
   some 150 µs of the loop that also runs the jobs, whatever is in it; event by event, a burst to a crowd of readers
@@ -9,6 +9,8 @@ The protocol is Hypercorn's (wsproto), with three differences:
   reader could become a thousand times as many here.
 - A message over `limits.MESSAGE_BYTES` closes the connection with 1009 when that much of it has come, and no more of it
   is kept. Hypercorn says so too, but counts characters, and goes on keeping what comes.
+- The first ping comes after a while. Hypercorn's comes at once, and a client made with trio-websocket that closes soon
+  breaks on it: it answers with a pong, which is not allowed any more.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from hypercorn.protocol.ws_stream import ASGIWebsocketState, WebsocketBuffer, WS
 from hypercorn.typing import ASGISendCallable
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import Message
+from wsproto.events import Message, Ping
 from wsproto.frame_protocol import FrameProtocol
 
 FRAMES = "goflow_trio.websocket.frames"
@@ -69,6 +71,12 @@ class Socket(WSStream):
             and self.connection.state is ConnectionState.OPEN
         ):
             await self.send(Data(stream_id=self.stream_id, data=message["data"]))
+
+    async def _send_pings(self) -> None:
+        assert self.config.websocket_ping_interval is not None
+        while not self.closed:
+            await self.context.sleep(self.config.websocket_ping_interval)
+            await self._send_wsproto_event(Ping())
 
     async def _handle_events(self) -> None:
         await super()._handle_events()
