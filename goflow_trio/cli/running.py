@@ -23,6 +23,7 @@ from goflow_trio.actors.feed import Subscription
 from goflow_trio.actors.opening import open_engine
 from goflow_trio.actors.registry import needed_by
 from goflow_trio.cli.options import (
+    json_option,
     max_active_tasks_option,
     params_option,
     pools_option,
@@ -30,16 +31,17 @@ from goflow_trio.cli.options import (
     read_pools,
     takeover_option,
 )
-from goflow_trio.cli.printing import LOOKS, printable
+from goflow_trio.cli.printing import LOOKS, print_json, printable
+from goflow_trio.cli.remote import exit_code
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.core.messages import Event, ExecutionFinished
 from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import UsageError
 from goflow_trio.jobs.job import Job
+from goflow_trio.web.wire import execution_details
 
 _FRAME_SECONDS = 1 / 12
-_INTERRUPTED = 130
 
 
 @click.command()
@@ -50,6 +52,7 @@ _INTERRUPTED = 130
 @max_active_tasks_option
 @pools_option
 @takeover_option
+@json_option
 def run(
     target: str,
     job_name: str | None,
@@ -58,13 +61,15 @@ def run(
     max_active_tasks: int | None,
     pools: tuple[str, ...],
     takeover: bool,
+    as_json: bool,
 ) -> None:
     """Run one job here and now and wait for it.
 
     Nothing else runs meanwhile: no schedule begins anything, and what is unfinished in the store stays so for its
     server.
 
-    Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
+    With --json standard output is the execution at its end, as `show --json` prints it; what happens meanwhile goes to
+    standard error. Exits with 0 if it was successful, 1 if it failed, 130 if it was cancelled by Ctrl-C.
     """
     jobs = load_jobs([target])
     job = _choose(jobs, job_name)
@@ -76,7 +81,12 @@ def run(
         takeover=takeover,
         only_submitted=True,
     )
-    sys.exit(trio.run(_run, engine, job, read_params(params)))
+    console = Console(stderr=as_json)
+    record = trio.run(_run, console, engine, job, read_params(params))
+    _show_end(console, record)
+    if as_json:
+        print_json(execution_details(record))
+    sys.exit(exit_code(record.state))
 
 
 def _choose(jobs: list[Job], name: str | None) -> Job:
@@ -89,8 +99,9 @@ def _choose(jobs: list[Job], name: str | None) -> Job:
     raise UsageError(f"the target has no job {name!r}; it has: {names}")
 
 
-async def _run(opening: AbstractAsyncContextManager[Engine], job: Job, params: Mapping[str, Any]) -> int:
-    console = Console()
+async def _run(
+    console: Console, opening: AbstractAsyncContextManager[Engine], job: Job, params: Mapping[str, Any]
+) -> ExecutionRecord:
     async with opening as engine, engine.subscribe(job=job.name) as events:
         execution = await engine.submit(job.name, params)
         async with trio.open_nursery() as nursery:
@@ -98,11 +109,7 @@ async def _run(opening: AbstractAsyncContextManager[Engine], job: Job, params: M
             show = _show_table if console.is_terminal else _show_lines
             await show(console, execution, events)
             nursery.cancel_scope.cancel()
-        record = await execution.wait()
-    _show_end(console, record)
-    if record.state is State.CANCELLED:
-        return _INTERRUPTED
-    return 0 if record.state is State.SUCCESSFUL else 1
+        return await execution.wait()
 
 
 async def _cancel_on_signal(execution: Execution) -> None:

@@ -63,6 +63,7 @@ def read_strings(given: _Strings, kind: Any, what: str) -> Any:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         message, _, path = str(error).partition(" - at ")
+        message = message.removesuffix(", got `str`").replace(" | null`", "`")  # as all that comes in a URL is a text
         if not path:  # a field is missing: the message names it
             raise UsageError(f"{what}: {message}") from None
         name = path.strip("`$.").removeprefix("[").strip("'\"]")

@@ -162,6 +162,18 @@ def test_a_server_its_clients_and_its_end(folder):
         assert process.wait(SOON) == 0
 
 
+def test_run_prints_the_execution_as_json_and_what_happens_elsewhere(folder):
+    done = goflow(folder, "run", "jobs.py:good", "--param", "x=13", "--json")
+    record = json.loads(done.stdout)
+    assert (done.returncode, record["state"], record["params"]) == (1, "failed", {"x": 13})
+    assert [(task["name"], task["state"]) for task in record["tasks"]] == [
+        ("first", "successful"),
+        ("second", "failed"),
+    ]
+    assert record["tasks"][1]["error"]["message"] == "unlucky"
+    assert "first | hello" in done.stderr
+
+
 def test_run_runs_one_execution_and_no_schedule(folder):
     """Its own schedule would start others beside it, which the end of the one that was asked for would cut off."""
     (folder / "often.py").write_text(
