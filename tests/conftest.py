@@ -1,4 +1,6 @@
-"""What all tests share: how properties are tried, and real servers as fixtures.
+"""What all tests share: what is left out of the environment, how properties are tried, and real servers as fixtures.
+
+Whoever runs the tests may have colours, a narrow terminal, a proxy, or a server of their own: none of that is here.
 
 A property is tried with the same examples in every run, and none of them is too slow: a run tells of the code, neither
 of luck nor of what else the machine does. To look for new ones: `pytest --hypothesis-profile=search tests/core`.
@@ -28,6 +30,19 @@ from hypothesis import HealthCheck, settings
 from goflow_trio.core import limits
 from tests import servers
 from tests.patience import SOON
+
+OURS = ("GOFLOW_TEST_", "GOFLOW_REQUIRE_", "GOFLOW_CHROMIUM", "GOFLOW_SKIP_")
+OF_A_TERMINAL = {"COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE"}
+
+
+def changes_what_is_tested(name):
+    """Tell whether a variable of the environment says how programs are to look, where they connect or what they run."""
+    is_for_programs = name.startswith(("GOFLOW_", "PG", "DASK_")) and not name.startswith(OURS)
+    return is_for_programs or name in OF_A_TERMINAL or name.lower().endswith("_proxy")
+
+
+for name in filter(changes_what_is_tested, list(os.environ)):
+    del os.environ[name]
 
 settings.register_profile("search", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
 settings.register_profile("steady", settings.get_profile("search"), derandomize=True)

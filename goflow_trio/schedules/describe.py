@@ -52,9 +52,7 @@ def describe(schedule: Schedule) -> str:  # noqa: PLR0911  # one for each kind
 
 @lru_cache(maxsize=1024)
 def _words(text: str) -> str:
-    options = Options()
-    options.use_24hour_time_format = True
-    options.locale_code = "en_US"
+    options = Options(use_24hour_time_format=True, locale_code="en_US")  # without, it warns where LANG is C
     try:
         return str(ExpressionDescriptor(text.upper(), options).get_description())
     except Exception:  # noqa: BLE001  # a text it does not know is still a good one

@@ -143,3 +143,8 @@ def test_without_the_extra_the_mend_is_named(holidays, monkeypatch):
 )
 def test_in_plain_english(options, words):
     assert describe(Job("j", **options).schedule) == words
+
+
+def test_the_words_are_english_and_say_nothing_more_where_the_system_has_no_language(monkeypatch):
+    monkeypatch.setattr("locale.getlocale", lambda *_: (None, None))  # as where LANG is C
+    assert describe(Job("j", schedule="17 3 * * sat").schedule) == "At 03:17, only on Saturday (UTC)"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import random
 import shutil
 import signal
 import socket
@@ -159,7 +160,7 @@ def postgres() -> Server:
     settings = {
         "listen_addresses": "127.0.0.1",
         "port": port,
-        "unix_socket_directories": folder,
+        "unix_socket_directories": "",  # their paths are short, and the folder's may be long
         "max_connections": 100,
         "shared_buffers": "32MB",
         "dynamic_shared_memory_type": "mmap",  # /dev/shm is small in containers
@@ -252,9 +253,18 @@ def new_folder() -> Path:
 
 
 def free_port() -> int:
-    """Return a port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a port that nobody listens at, and that the system gives to nobody who asks for any port."""
+    while True:
+        port = random.SystemRandom().randrange(10_000, max(10_001, _lowest_given_port()))
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+
+
+def _lowest_given_port() -> int:
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    except OSError:
+        return 32_768
 
 
 def is_open_to_all(folder: Path) -> bool:
