@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import weakref
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,9 +14,10 @@ from trio_websocket import open_websocket_url
 from wsproto.frame_protocol import FrameDecoder, FrameProtocol, Opcode
 
 from goflow_trio import Goflow
+from goflow_trio.actors.feed import Feed
 from goflow_trio.core import limits
 from goflow_trio.web.connection import Connection
-from tests.patience import SOON
+from tests.patience import SOON, until
 from tests.web.test_api import ended, jobs, serving, submit
 
 HANDSHAKE = (
@@ -163,3 +166,23 @@ async def test_behind_another_server_events_come_one_by_one():
             nursery.cancel_scope.cancel()
     assert [message["type"] for message in sent] == ["websocket.accept", *["websocket.send"] * 7]
     assert [json.loads(message["text"])["seq"] for message in sent[1:]] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_reader_that_leaves_leaves_nothing_to_the_garbage_collector(monkeypatch):
+    opened = []
+    open_one = Feed.open
+
+    def noted(self, **asked):
+        subscription = open_one(self, **asked)
+        opened.append(weakref.ref(subscription))
+        return subscription
+
+    monkeypatch.setattr(Feed, "open", noted)
+    async with serving() as client:
+        gc.disable()
+        try:
+            async with connected(client):
+                assert opened[0]() is not None
+            await until(lambda: opened[0]() is None)
+        finally:
+            gc.enable()
