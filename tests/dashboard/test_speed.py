@@ -26,14 +26,14 @@ MEASURED = {
     "graph of 1,000: drawn": 40,
     "graph of 1,000: frame while panned, far (p95)": 17,
     "graph of 1,000: frame while panned, near (p95)": 17,
-    "grid of 1,000 x 50: from answer to paint": 170,
+    "grid of 1,000 x 50: from answer to paint": 100,
     "grid of 1,000 x 50: frame while scrolled (p95)": 17,
-    "log of 50,000 lines: from answer to paint of its end": 60,
-    "log of 50,000 lines: all the others, time of the main thread": 220,
-    "log of 1,000 lines a second: of a core": 30,
+    "log of 50,000 lines: from answer to paint of its end": 100,
+    "log of 50,000 lines: all the others, time of the main thread": 200,
+    "log of 1,000 lines a second: of a core": 15,
     "jobs without events: of a core": 1,
-    "100 events a second, jobs: of a core": 28,
-    "100 events a second, graph of 600: of a core": 35,
+    "100 events a second, jobs: of a core": 13,
+    "100 events a second, graph of 600: of a core": 14,
     "from the red bar to the line of the log": 190,
 }
 LEAST = {"ms": 50, "%": 5}
@@ -114,7 +114,7 @@ def test_a_log_of_50000_lines_is_all_there(chatter, visit):
     execution = chatter.run("talker").id
     page = visit(chatter).open(f"/ui/executions/{execution}", "text=049999 the quick brown fox")
     has_first = "() => document.querySelector('.log').textContent.includes('000000 the quick')"
-    for _ in range(20):
+    for _ in range(300):
         page.evaluate("() => { document.querySelector('.log').scrollTop = 0; }")
         page.wait_for_timeout(100)
         if page.evaluate(has_first):
