@@ -31,7 +31,7 @@ class Damage:
         self.count += 1
         if len(self.records) < limits.DAMAGED_RECORDS:
             self.records[key] = str(error)
-        logger.error("damaged record set aside: %s: %s", key, error)
+        logger.error("damaged record set aside: %s: %s", key, str(error).removeprefix(f"{key}: "))
 
     def cause(self) -> Cause | None:
         """Return what health says of it: work goes on with the rest, so it blocks nothing."""

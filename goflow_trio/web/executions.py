@@ -32,7 +32,7 @@ class Page(Wanted):
     limit: Annotated[
         Annotated[int, Meta(ge=1, le=limits.LIST_EXECUTIONS)] | None, Meta(description="at most so many")
     ] = None
-    cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
+    cursor: shapes.Cursor = ""
     since: Annotated[shapes.Instant | None, Meta(description="only those submitted at this instant or later")] = None
     until: Annotated[shapes.Instant | None, Meta(description="only those submitted before this instant")] = None
 

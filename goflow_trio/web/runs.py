@@ -18,7 +18,7 @@ from goflow_trio.web import wire
 from goflow_trio.web.history import Run, first_line, history_of, sum_up
 from goflow_trio.web.overview import RootFailure, Stamp, root_failure, stamp
 from goflow_trio.web.routes import Routes
-from goflow_trio.web.shapes import Instant, Maybe, Timestamp
+from goflow_trio.web.shapes import Cursor, Instant, Maybe, Timestamp
 
 routes = Routes("runs")
 
@@ -75,7 +75,7 @@ class WantedRuns(Struct):
     ids: Annotated[str, Meta(max_length=4000, description="only these, with commas between")] = ""
     search: Annotated[str, Meta(description="only those with this text in id, job, parameters or error")] = ""
     limit: Annotated[int, Meta(ge=1, le=500, description="at most so many")] = 50
-    cursor: Annotated[str, Meta(description="the `next` of the page before")] = ""
+    cursor: Cursor = ""
 
 
 @routes.get("/api/runs")

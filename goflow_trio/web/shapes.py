@@ -21,6 +21,16 @@ Instant = Annotated[datetime, Meta(tz=True)]
 """An instant in a request: with its offset from UTC, or `Z`."""
 
 
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern="^([0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12})?$",
+        description="the `next` of the page before",
+    ),
+]
+"""Where a page begins. Any other text would be compared as an id is, and answered with the first page or none."""
+
+
 class Problem(Struct):
     """An error (RFC 9457)."""
 

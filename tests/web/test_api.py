@@ -140,6 +140,12 @@ async def test_pages_of_executions_newest_first():
             await ended(client, execution)
         first = (await client.get("/api/executions?limit=3")).json()
         second = (await client.get(f"/api/executions?limit=3&cursor={first['next']}")).json()
+        for path in (
+            "/api/executions",
+            "/api/runs",
+        ):  # a wrong one is no first page, which a reader would take for ever
+            refused = await client.get(f"{path}?limit=3&cursor=zzz")
+            assert (refused.status_code, "cursor" in refused.json()["detail"]) == (400, True)
     assert [item["id"] for item in first["executions"] + second["executions"]] == ids[::-1]
     assert second["next"] is None
 

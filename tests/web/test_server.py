@@ -195,6 +195,8 @@ async def test_tls(tmp_path):
             answer = await client.post("/api/jobs/noop/submit", headers={"Origin": url.replace("https", "http")})
             assert answer.status_code == 403
         nursery.cancel_scope.cancel()
+    with pytest.raises(UsageError, match="the key /nowhere cannot be read: No such file"):
+        await make_goflow(security=Security(certfile=tmp_path / "pem", keyfile="/nowhere")).serve("127.0.0.1:0")
     with pytest.raises(UsageError, match="cannot be used"):
         await make_goflow(security=Security(certfile=__file__, keyfile=__file__)).serve("127.0.0.1:0")
 

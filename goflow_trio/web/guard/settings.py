@@ -7,6 +7,7 @@ import os
 import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -103,7 +104,9 @@ class Security:
         if self.sign_in and self.identify is None:
             raise UsageError("sign_in goes together with identify, which says who has signed in")
         if (self.certfile is None) != (self.keyfile is None):
-            raise UsageError("a certificate and its key go together: give certfile and keyfile, or neither")
+            raise UsageError(
+                "a certificate and its key go together: give --certfile and --keyfile (certfile=, keyfile=), or neither"
+            )
 
     def tls(self) -> ssl.SSLContext | None:
         """Return the context of a server that speaks TLS 1.2 or newer; None without a certificate.
@@ -116,11 +119,17 @@ class Security:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.set_alpn_protocols(["http/1.1"])
+        for what, path in (("certificate", self.certfile), ("key", self.keyfile)):
+            try:
+                Path(path).read_bytes()
+            except OSError as error:
+                raise UsageError(f"the {what} {path} cannot be read: {error.strerror}") from None
         try:
             context.load_cert_chain(self.certfile, self.keyfile, password=_refuse_password)
         except (OSError, ValueError) as error:
+            why = str(getattr(error, "reason", None) or error).replace("_", " ").lower()
             raise UsageError(
-                f"the certificate {self.certfile} and the key {self.keyfile} cannot be used: {error}; both are files "
+                f"the certificate {self.certfile} and the key {self.keyfile} cannot be used ({why}): both are files "
                 f"in PEM, the key is not encrypted and belongs to the certificate"
             ) from None
         return context
