@@ -3,30 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
 from typing import cast
 
 import trio
 
 from goflow_trio.core import limits
 from goflow_trio.executors import Executor, Process, Thread
-from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
-from goflow_trio.operators.base import Prepared, prepare
+from goflow_trio.operators.base import Prepared
 
 logger = logging.getLogger("goflow_trio.executors")
-
-
-def check_executors(jobs: Iterable[Job]) -> None:
-    """Refuse a task whose work cannot run where it is to run.
-
-    Raises:
-        DefinitionError: there is one.
-    """
-    executors = Executors()
-    for job in jobs:
-        for task in job:
-            executors.of(task, prepare(task.operator, task=task.name))
 
 
 class Executors:

@@ -25,7 +25,7 @@ from goflow_trio.actors.registry import Registry
 from goflow_trio.actors.resuming import resume_all
 from goflow_trio.actors.schedules import Schedules
 from goflow_trio.actors.store import open_store
-from goflow_trio.actors.surroundings import Surroundings
+from goflow_trio.actors.surroundings import Surroundings, named_in_errors
 from goflow_trio.actors.triggers import Triggers
 from goflow_trio.actors.watchdog import Watchdog
 from goflow_trio.actors.watching import watch
@@ -142,8 +142,9 @@ async def _begin(
     registry, world = executions.registry, executions.world
     world.run_child, world.force_child = partial(run_child, executions), partial(force, executions)
     for job in registry.jobs.values():
-        for task in job:
-            world.prepared(task)  # a task that could not run where it is to run is refused now
+        with named_in_errors(job):
+            for task in job:
+                world.prepared(task)  # a task that could not run where it is to run is refused now
     for plan in registry.plans.values():
         await world.store.keep_graph(plan)
     if not only_submitted:

@@ -5,7 +5,8 @@ Supervisors do not know the engine. What they need of it is handed to them here,
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import trio
@@ -18,7 +19,9 @@ from goflow_trio.actors.mapping import prepare_items
 from goflow_trio.actors.outputs import Outputs
 from goflow_trio.actors.store import Store
 from goflow_trio.actors.watchdog import Watchdog
+from goflow_trio.errors import DefinitionError
 from goflow_trio.executors.base import Executor
+from goflow_trio.jobs.job import Job
 from goflow_trio.jobs.task import Task
 from goflow_trio.operators.base import Prepared, prepare
 from goflow_trio.operators.toll import Strays
@@ -68,6 +71,35 @@ class Work:
     items: Prepared | None
 
 
+def _work_of(task: Task, executors: Executors) -> Work:
+    when = None if task.when is None else prepare(task.when, task=task.name)
+    items = None if task.over is None else prepare_items(task)
+    operator = prepare(task.operator, task=task.name)
+    return Work(operator, executors.of(task, operator), when, items)
+
+
+@contextmanager
+def named_in_errors(job: Job) -> Iterator[None]:
+    """Name a job before what is said of its tasks, which do not know it."""
+    try:
+        yield
+    except DefinitionError as error:
+        raise DefinitionError(f"job {job.name!r}: {error}") from None
+
+
+def check_work(jobs: Iterable[Job]) -> None:
+    """Refuse tasks that could not be called, or not where they are to run.
+
+    Raises:
+        DefinitionError: there is one.
+    """
+    executors = Executors()
+    for job in jobs:
+        with named_in_errors(job):
+            for task in job:
+                _work_of(task, executors)
+
+
 @define(eq=False)
 class Surroundings:
     """What all supervisors of an engine share.
@@ -109,9 +141,5 @@ class Surroundings:
         """Return what a task has to call, looked at only once: that costs 35 µs."""
         known = self.operators.get(id(task))
         if known is None:
-            when = None if task.when is None else prepare(task.when, task=task.name)
-            items = None if task.over is None else prepare_items(task)
-            operator = prepare(task.operator, task=task.name)
-            executor = self.executors.of(task, operator)
-            known = self.operators[id(task)] = Work(operator, executor, when, items)
+            known = self.operators[id(task)] = _work_of(task, self.executors)
         return known

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from goflow_trio.actors.executing import check_executors
 from goflow_trio.actors.registry import Registry
+from goflow_trio.actors.surroundings import check_work
 from goflow_trio.cli.forecasting import compare, read_instant, shown, stamp
 from goflow_trio.cli.options import json_option
 from goflow_trio.cli.printing import counted
@@ -38,7 +38,7 @@ def check(targets: tuple[str, ...], diff: bool, as_json: bool) -> None:
             compare(targets[0], targets[1], as_json=as_json)
             return
         jobs = load_jobs(targets)
-        check_executors(Registry(jobs).jobs.values())
+        check_work(Registry(jobs).jobs.values())
     except DefinitionError as error:
         click.echo(f"goflow-trio: {error}", err=True)
         sys.exit(1)

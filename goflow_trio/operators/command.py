@@ -244,6 +244,9 @@ class Command:
             reason = f"{error.strerror} ({errno.errorcode.get(error.errno or 0, error.errno)})"
             if self.cwd is not None and error.filename == self.cwd:
                 reason = f"its working directory {self.cwd!r}: {reason}"
+            elif isinstance(error, FileNotFoundError) and not self.shell and " " in self.cmd:
+                first, *rest = self.cmd.split()
+                reason += f"; a line with arguments is Command({first!r}, {rest}), or for a shell with shell=True"
             raise _failure(f"command {self._name} could not be started: {reason}") from error
         except ValueError as error:  # a lone surrogate, or a NUL in a name
             raise _failure(f"command {self._name} could not be started: {error}") from error

@@ -138,6 +138,18 @@ def test_check_and_next_show_graph_and_clock_changes(folder):
     assert "2026-03-29 03:00:00 +0200 Europe/Berlin  2026-03-29T01:00:00Z  (clocks go forward" in done.stdout
 
 
+@pytest.mark.parametrize("task", ["Task('t', lambda a, b: 1)", "Task('t', Noop(), when=lambda a, b: 1)"])
+def test_check_names_the_job_of_a_task_that_could_not_be_called(folder, task):
+    """What the engine would refuse at its start, in a file of many jobs."""
+    (folder / "many.py").write_text(
+        f"from goflow_trio import Job, Noop, Task\ngood, bad = Job('good'), Job('bad')\nbad.add({task})\n"
+    )
+    done = goflow(folder, "check", "many.py")
+    assert done.returncode == 1
+    assert done.stderr.startswith("goflow-trio: job 'bad': task 't': ")
+    assert "needs more" in done.stderr
+
+
 def test_a_server_its_clients_and_its_end(folder):
     command = [sys.executable, "-m", "goflow_trio", "serve", "jobs.py", "--examples", "--port", "0", "--grace", "0"]
     with child(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=environment()) as process:

@@ -189,6 +189,14 @@ async def test_parameters_come_in_the_environment_and_nowhere_else():
     assert json.loads(together) == params
 
 
+async def test_a_line_given_as_a_program_is_told_how_to_write_it():
+    with pytest.raises(CommandFailed) as caught:
+        await run(Command("ls -l /"))
+    assert str(caught.value).endswith(
+        "a line with arguments is Command('ls', ['-l', '/']), or for a shell with shell=True"
+    )
+
+
 async def test_a_parameter_with_a_type_of_its_own_comes_as_its_text():
     """A date is 2026-11-23 to a shell, as a text would be, and not in the quotes of JSON."""
     at = datetime(2026, 11, 23, 2, 30, tzinfo=UTC)
