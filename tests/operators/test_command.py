@@ -16,6 +16,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from goflow_trio import Job, Task, open_engine
 from goflow_trio.errors import CommandFailed, DefinitionError
 from goflow_trio.jobs.context import TaskContext
 from goflow_trio.operators import Command, ProcessLimits, processes
@@ -187,6 +188,30 @@ async def test_parameters_come_in_the_environment_and_nowhere_else():
     words, together = result.rsplit("|", 1)
     assert words == 'to-day; rm -rf /|3|["\\u00e4", null]|true|none'
     assert json.loads(together) == params
+
+
+async def test_a_command_made_at_run_time_is_ended_with_its_attempt(tmp_path):
+    """An operator inside an operator: what another task gave reaches its arguments, and a cancel its whole tree."""
+    job = Job("made")
+    count = job.add(Task("count", sh("echo 12")))
+
+    @job.task(upstream=[count])
+    async def mail(context):
+        return await sh('echo "$1 rows"', context.results["count"].strip()).run(context)
+
+    @job.task(upstream=[mail])
+    async def hangs(context):
+        return await sh('sleep 1000 & echo $! > "$1"; sleep 1000', tmp_path / "pid").run(context)
+
+    async with open_engine(jobs=[job]) as engine:
+        execution = await engine.submit("made")
+        pids = await pids_in(tmp_path / "pid", 1)
+        receipt = await execution.cancel()
+        assert not any(map(alive, pids))
+        record = await execution.wait()
+    assert record["mail"].result == "12 rows\n"
+    assert record["hangs"].state == "cancelled"
+    assert receipt.processes
 
 
 async def test_a_line_given_as_a_program_is_told_how_to_write_it():
