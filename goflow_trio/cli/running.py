@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
@@ -12,7 +13,7 @@ from typing import Any
 
 import click
 import trio
-from rich.console import Console
+from rich.console import Console, ConsoleDimensions, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
@@ -42,6 +43,12 @@ from goflow_trio.jobs.job import Job
 from goflow_trio.web.wire import execution_details
 
 _FRAME_SECONDS = 1 / 12
+_LINES_AROUND = 4
+"""What a table has besides its rows: a title of one line or two, the names of columns, and the line of the cursor."""
+_WIDTH_BUT_NAME = 32
+"""What a row of it has besides the task's name and the note."""
+_LEAST_NOTE = 12
+_FIRST_SHOWN = {State.RUNNING: 0, State.UPFORRETRY: 1, State.FAILED: 2}
 
 
 @click.command()
@@ -149,7 +156,9 @@ def _lines(event: Event) -> list[str]:
 
 
 async def _show_table(console: Console, execution: Execution, events: Subscription) -> None:
-    with Live(console=console, auto_refresh=False, get_renderable=lambda: _table(execution.record)) as live:
+    with Live(
+        console=console, auto_refresh=False, get_renderable=lambda: _table(execution.record, console.size)
+    ) as live:
         finished = False
         while not finished:
             batch: list[Event] = []
@@ -163,23 +172,44 @@ async def _show_table(console: Console, execution: Execution, events: Subscripti
             live.refresh()
 
 
-def _table(record: ExecutionRecord) -> Table:
-    table = Table(title=f"{record.job}  {record.state}", title_justify="left", box=None, pad_edge=False)
-    for column in ("", "task", "state", "try", "seconds", ""):
-        table.add_column(column)
+def _table(record: ExecutionRecord, size: ConsoleDimensions) -> Table:
+    """Return the tasks, each in one line: a note has what is left of it, and goes before a name is cut."""
+    tasks = _shown_tasks(record, size.height - _LINES_AROUND)
+    table = Table(title=_title(record), title_justify="left", box=None, pad_edge=False)
+    for column in ("", "task", "state", "try", "seconds"):
+        table.add_column(column, no_wrap=True)
+    room = size.width - _WIDTH_BUT_NAME - max((len(task.name) for task in tasks), default=0)
+    if room >= _LEAST_NOTE:
+        table.add_column("", no_wrap=True)
     now = datetime.now(UTC)
-    for task in record.tasks.values():
+    for task in tasks:
         glyph, style = LOOKS[task.state]
-        note = task.error.message.splitlines()[0] if task.error and task.error.message else task.reason
-        table.add_row(
-            Text(glyph, style),
-            Text(task.name),
-            Text(task.state, style),
-            str(task.attempt or ""),
-            _seconds(task, now),
-            Text(printable(note)[:80], "dim"),
-        )
+        cells: list[RenderableType] = [Text(glyph, style), Text(task.name), Text(task.state, style)]
+        cells += [str(task.attempt or ""), _seconds(task, now)]
+        if room >= _LEAST_NOTE:
+            note = task.error.message.splitlines()[0] if task.error and task.error.message else task.reason
+            cells.append(Text(printable(note)[:room], "dim"))
+        table.add_row(*cells)
     return table
+
+
+def _title(record: ExecutionRecord) -> str:
+    """Return the job, its state, and how many tasks are in which."""
+    states = Counter(task.state for task in record.tasks.values())
+    counts = ", ".join(f"{states[state]} {state}" for state in State if states[state])
+    return f"{record.job}  {record.state}" + (f": {counts}" if counts else "")
+
+
+def _shown_tasks(record: ExecutionRecord, lines: int) -> list[TaskRecord]:
+    """Return tasks in their order, items below their map; of a running execution those that matter, if not all fit."""
+    items: dict[str, list[TaskRecord]] = {}
+    for task in record.tasks.values():
+        items.setdefault(task.mapped_from, []).append(task)
+    tasks = [one for task in items.get("", []) for one in (task, *items.get(task.name, []))]
+    if record.state.is_final or len(tasks) <= lines:
+        return tasks
+    ranked = sorted(range(len(tasks)), key=lambda place: _FIRST_SHOWN.get(tasks[place].state, len(_FIRST_SHOWN)))
+    return [tasks[place] for place in sorted(ranked[: max(lines, 1)])]
 
 
 def _seconds(task: TaskRecord, now: datetime) -> str:
