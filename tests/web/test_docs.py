@@ -15,6 +15,7 @@ import trio
 from httpx2 import AsyncClient
 
 from goflow_trio import Goflow, Job, Noop, Task, UsageError
+from goflow_trio.core.messages import PAYLOAD_FIELDS
 from tests.patience import SOON
 from tests.web.test_api import ended, serving, submit
 
@@ -31,6 +32,14 @@ def etl():
     job = Job("etl", params={"day": "today"})
     job.add(Task("load", Noop()))
     return job
+
+
+def test_every_type_of_event_is_told_with_its_fields():
+    told = {}
+    for types, fields in re.findall(r"^\| (`[a-z]+[^|]*) \|[^|]*\|([^|]*)\|$", EVENTS, re.MULTILINE):
+        named = set(re.findall(r"`(\w+)`", re.sub(r"\(.*\)", "", fields)))
+        told |= dict.fromkeys(re.findall(r"`([\w.]+)`", types), named)
+    assert told == {name: set(fields) for name, fields in PAYLOAD_FIELDS.items()} | {"reset": {"reason", "executions"}}
 
 
 def needs(program):
