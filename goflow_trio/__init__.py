@@ -22,6 +22,7 @@ from goflow_trio.core.record import AttemptRecord, ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 from goflow_trio.errors import (
     DefinitionError,
+    GiveUp,
     GoflowError,
     NotFound,
     ParamsError,
@@ -77,6 +78,7 @@ __all__ = [
     "Function",
     "Futures",
     "Get",
+    "GiveUp",
     "Goflow",
     "GoflowError",
     "Job",

@@ -155,6 +155,13 @@ class Skip(GoflowError):
     """Raised by a task's work: there is nothing to do, the task is to be skipped. `raise Skip("no new files")`."""
 
 
+class GiveUp(GoflowError):
+    """Raised by a task's work: trying again is of no use. The task fails, whatever retries it has left.
+
+    `raise GiveUp("there is no such customer")`, or `raise GiveUp("…") from error`.
+    """
+
+
 class JobFailed(OperatorError):
     """The job that a `RunJob` waited for did not end successful."""
 

@@ -28,6 +28,7 @@ def test_public_names_are_sorted_and_complete():
         "Function",
         "Futures",
         "Get",
+        "GiveUp",
         "Goflow",
         "Job",
         "Noop",

@@ -19,6 +19,7 @@ from goflow_trio.actors.mapping import map_items
 from goflow_trio.actors.printing import AttemptOutput
 from goflow_trio.codec import storable
 from goflow_trio.core import limits
+from goflow_trio.core.attempts import GAVE_UP
 from goflow_trio.core.messages import (
     AttemptCancelled,
     AttemptExpanded,
@@ -28,7 +29,7 @@ from goflow_trio.core.messages import (
     Report,
     TaskError,
 )
-from goflow_trio.errors import GoflowError, Skip
+from goflow_trio.errors import GiveUp, GoflowError, Skip
 from goflow_trio.executors.base import Executor
 from goflow_trio.executors.parcel import RemoteTraceback
 from goflow_trio.jobs.context import TaskContext
@@ -118,7 +119,7 @@ async def _outcome(assignment: Assignment, keep_result: Callable[[str, Any], Non
             raise
         failure = describe_error(error)
         assignment.output.write(_last_words(error, failure), "error")
-        return AttemptFailed(task, attempt, failure)
+        return AttemptFailed(task, attempt, failure, GAVE_UP if isinstance(error, GiveUp) else "error")
     abandoned = "; its thread cannot be stopped and goes on" if toll.threads else ""
     if toll.elsewhere:
         abandoned = "; it had begun, and goes on where it runs: its executor cannot stop it"

@@ -9,6 +9,7 @@ from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 
 INTERRUPTED = "interrupted"
+GAVE_UP = "gave up"
 """Reason of an attempt that ended because the engine did."""
 
 

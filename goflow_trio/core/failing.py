@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from goflow_trio.core import limits
+from goflow_trio.core.attempts import GAVE_UP
 from goflow_trio.core.board import Board
 from goflow_trio.core.cancelling import spares
 from goflow_trio.core.finishing import fail_for_good
@@ -27,7 +28,7 @@ def fail(board: Board, index: int, error: TaskError, reason: str, now: datetime,
     task, name, attempts = board.places.tasks[index], board.places.name(index), board.attempts
     attempt = attempts.latest[index]
     retries_are_left = spare or attempts.counted(index) <= task.retries
-    if not retries_are_left or not spares(board, task) or index in board.cancel_reasons:
+    if not retries_are_left or reason == GAVE_UP or not spares(board, task) or index in board.cancel_reasons:
         fail_for_good(board, index, error, reason, now)
         return
     try:

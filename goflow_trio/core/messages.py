@@ -68,7 +68,10 @@ class AttemptSkipped:
 
 @frozen
 class AttemptFailed:
-    """An attempt raised, or was cut off; `reason` is `"error"`, `"timeout"`, `"abandoned"` or `"definition gone"`."""
+    """An attempt raised, or was cut off.
+
+    `reason` is `"error"`, `"gave up"` (no retry follows), `"timeout"`, `"abandoned"` or `"definition gone"`.
+    """
 
     task: str
     attempt: int

@@ -13,6 +13,7 @@ from goflow_trio import (
     Approve,
     Branch,
     DefinitionError,
+    GiveUp,
     Job,
     Noop,
     Skip,
@@ -99,6 +100,24 @@ async def test_a_choice_is_remembered_when_the_engine_ends_right_after_it(autoju
         await trio.sleep(1)
         record = await engine.find(execution.id)
     assert states(record)["large"] == "skipped"
+
+
+async def test_work_that_gives_up_fails_at_once(autojump_clock):
+    """An error that no retry mends: a page that is not there, an account that is closed."""
+    job = Job("customers")
+
+    @job.task(retries=5)
+    def look_up():
+        try:
+            raise KeyError("ada")
+        except KeyError as error:
+            raise GiveUp("there is no such customer") from error
+
+    async with open_engine(jobs=[job], environment=world()) as engine:
+        record = (await (await engine.submit("customers")).wait())["look_up"]
+    assert (record.state, record.reason, record.attempt) == ("failed", "gave up", 1)
+    assert (record.error.type, record.error.message) == ("GiveUp", "there is no such customer")
+    assert "KeyError: 'ada'" in record.error.traceback
 
 
 @pytest.mark.parametrize("holds", [True, False])

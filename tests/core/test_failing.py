@@ -35,6 +35,15 @@ def test_attempts_are_numbered_and_each_keeps_its_own_error():
     assert (driver.state, driver.record.reason) == ("failed", "failed: a")
 
 
+def test_who_gives_up_is_not_tried_again():
+    driver = started(task("a", retries=9))
+    driver.fail("a")
+    driver.retry_due("a")
+    driver.fail("a", reason="gave up")
+    record = driver.record.tasks["a"]
+    assert (record.state, record.reason, record.attempt, driver.state) == ("failed", "gave up", 2, "failed")
+
+
 def test_a_success_after_a_failure_leaves_the_task_without_error():
     driver = started(task("a", retries=1))
     driver.fail("a")
