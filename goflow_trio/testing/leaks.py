@@ -14,7 +14,10 @@ from typing import Final, Self
 from goflow_trio.operators import reaper
 from goflow_trio.operators.processes import SERVER
 
-_PATIENCE_SECONDS: Final = 2.0
+_LOOKS: Final = 500
+"""How often it is looked before something counts as left. Looks are counted and not seconds: while the machine stands
+still, what is on its way out stands still too."""
+
 _LOOK_SECONDS: Final = 0.02
 _POOLED: Final = "Trio thread"
 """trio keeps threads for ten seconds after their work, to use them again."""
@@ -24,7 +27,7 @@ class assert_no_leaks:  # noqa: N801  # it is used as a function is
     """Assert that nothing is left: at once of what goflow-trio starts, and as a block of what the block started.
 
     Called on its own, it looks for child processes of operators of this program. As a context manager it also compares
-    threads, child processes and open file descriptors before and after; what is on its way out gets two seconds.
+    threads, child processes and open file descriptors before and after; what is on its way out gets ten seconds.
 
     Example:
         `with assert_no_leaks(): run_job(my_job)`
@@ -48,12 +51,14 @@ class assert_no_leaks:  # noqa: N801  # it is used as a function is
             self._assert_gone(lambda: _everything() - self._before)
 
     def _assert_gone(self, look: Callable[[], Counter[str]]) -> None:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while left := look():
-            if time.monotonic() > deadline:
-                things = "; ".join(sorted(left.elements()))
-                raise AssertionError(f"still there: {things}")
+        left = look()
+        for _ in range(_LOOKS):
+            if not left:
+                return
             time.sleep(_LOOK_SECONDS)
+            left = look()
+        if left:
+            raise AssertionError(f"still there: {'; '.join(sorted(left.elements()))}")
 
 
 def _everything() -> Counter[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import sys
@@ -206,15 +207,34 @@ def test_the_clock_waits_for_a_socket_and_then_jumps():
     assert trio.run(main, clock=WorkClock()) == 1e4
 
 
-def test_leaks_are_named():
+def test_leaks_are_named(monkeypatch):
+    monkeypatch.setattr("goflow_trio.testing.leaks._LOOKS", 3)
     ended = threading.Event()
     with pytest.raises(AssertionError, match="thread 'left behind'"), assert_no_leaks():
         thread = threading.Thread(target=ended.wait, name="left behind")
         thread.start()
     ended.set()
     thread.join()
+    monkeypatch.undo()
     with assert_no_leaks():
         run_job(busy())
+
+
+def test_what_is_on_its_way_out_is_no_leak_however_long_the_machine_stands_still(monkeypatch):
+    """The clock jumps by an hour between two looks."""
+    ended, hours = threading.Event(), itertools.count(0, 3600)
+    thread = threading.Thread(target=ended.wait)
+
+    def look_away(_seconds):
+        if next(looks) == 3:
+            ended.set()
+            thread.join()
+
+    looks = itertools.count()
+    monkeypatch.setattr("goflow_trio.testing.leaks.time.monotonic", lambda: next(hours))
+    monkeypatch.setattr("goflow_trio.testing.leaks.time.sleep", look_away)
+    with assert_no_leaks():
+        thread.start()
 
 
 def test_a_history_of_more_than_the_days_that_are_kept_by_default_is_there_to_its_beginning():
