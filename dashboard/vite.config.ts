@@ -34,7 +34,7 @@ export default defineConfig({
     target: 'es2023',
     cssTarget: ['chrome123', 'firefox120', 'safari17.5'], // have light-dark(), which is spelled out for others
     cssCodeSplit: false, // one file is packed better than two, and a page need not wait for its own
-    modulePreload: { polyfill: false },
+    modulePreload: false, // there is one piece to load, by the first page itself
     license: { fileName: 'assets/licenses.md' },
     assetsInlineLimit: 0,
     rolldownOptions: {
@@ -45,7 +45,6 @@ export default defineConfig({
           groups: [
             { name: 'app', tags: ['$initial'], priority: 1 },
             { name: 'layout', test: /draw\/layout/, priority: 1 },
-            { name: 'rest' },
           ],
         },
       },

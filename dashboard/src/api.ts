@@ -345,21 +345,11 @@ export const post = <T>(path: string, body?: unknown): Promise<T> => ask<T>('POS
 
 async function problem(method: string, path: string, answer: Response): Promise<ApiError> {
   const text = await answer.text().catch(() => '');
-  let detail = text.slice(0, 300) || answer.statusText;
-  const fields: Record<string, string> = {};
+  let body: { detail?: string; errors?: Record<string, string> } = {};
   try {
-    const body = JSON.parse(text) as { detail?: string; title?: string; errors?: unknown };
-    detail = body.detail ?? body.title ?? detail;
-    if (Array.isArray(body.errors)) {
-      for (const error of body.errors as Record<string, string>[]) {
-        const name = String(error.field ?? error.name ?? error.loc ?? error.param ?? '').replace(/^params\./, '');
-        if (name) fields[name] = String(error.message ?? error.detail ?? error.msg ?? '');
-      }
-    } else if (body.errors && typeof body.errors === 'object') {
-      for (const [name, value] of Object.entries(body.errors)) fields[name] = String(value);
-    }
+    body = JSON.parse(text);
   } catch {
     // the text is all there is
   }
-  return new ApiError(method, path, answer.status, detail, fields);
+  return new ApiError(method, path, answer.status, body.detail ?? (text.slice(0, 300) || answer.statusText), body.errors);
 }

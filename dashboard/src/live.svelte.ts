@@ -90,6 +90,7 @@ class Live {
     this.build ||= stamp.build;
     this.seq = Math.max(this.seq, stamp.seq);
     if (stamp.seq < this.seq && this.restartedAt) this.seq = stamp.seq;
+    ticker.sync();
   }
 
   /** Follow one topic instead of the last one; the function returned stops it. */

@@ -170,6 +170,7 @@ def test_by_keyboard_alone_a_job_is_run_and_its_error_read(server, visit):
     page.keyboard.press("g")
     page.keyboard.press("r")
     page.wait_for_selector("h1:has-text('Runs')")
+    page.wait_for_selector("[data-row='0']")  # the list, which the keys are about
     page.keyboard.press("j")
     page.keyboard.press("x")
     page.wait_for_selector("text=1 run selected")

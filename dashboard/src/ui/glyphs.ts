@@ -32,7 +32,6 @@ export const GLYPHS = {
   fit: 'M2.5 6v-3.500h3.500M10 2.500h3.500v3.500M13.500 10v3.500H10M6 13.500H2.500V10',
   plus: 'M8 3v10M3 8h10',
   minus: 'M3 8h10',
-  hand: 'M5 13.500L2.800 9.200M5 8V3.500a1 1 0 0 1 2 0V7M7 6.500V2.500a1 1 0 0 1 2 0V7M9 6.500V3.500a1 1 0 0 1 2 0V8M11 7a1 1 0 0 1 2 0v3a4 4 0 0 1-4 4H7.500A4 4 0 0 1 4 12',
 } as const;
 
 export type Glyph = keyof typeof GLYPHS;
