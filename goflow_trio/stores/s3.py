@@ -261,7 +261,7 @@ async def open_s3(
                 retry_config={"max_retries": retries, "retry_timeout": timedelta(seconds=operation_timeout)},
             )
         except (BaseError, ValueError) as error:
-            raise UsageError(f"{name}: {' '.join(str(error).split())[:300]}") from error
+            raise UsageError(f"{name}: {_words(error)}") from error
 
     # The threads are given a little more: the driver's own message says more.
     threads = StoreThreads(name, _ERRORS, most=connections, timeout=operation_timeout * 1.2)
@@ -325,9 +325,18 @@ def _unwrapped(name: str, data: bytes) -> tuple[str, bytes]:
     return key, data
 
 
+def _words(error: Exception) -> str:
+    """Return what the driver says, in one line and without its internals."""
+    return " ".join(str(error).partition("Debug source:")[0].split())[:300]
+
+
 def _map(name: str, error: Exception) -> StoreError:
-    text = " ".join(str(error).split())[:300]
-    shown = f"{name}: {text}"
+    shown = f"{name}: {_words(error)}"
+    if _NOBODY_TOLD in shown:
+        return StoreUnavailable(
+            f"{shown}; there are no credentials in the environment, and this machine gives none: set AWS_ACCESS_KEY_ID "
+            "and AWS_SECRET_ACCESS_KEY"
+        )
     if isinstance(error, NotFoundError | FileNotFoundError):
         return StoreError(f"{shown}; create the bucket, or correct its name")
     if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
@@ -335,4 +344,6 @@ def _map(name: str, error: Exception) -> StoreError:
     return StoreUnavailable(shown)
 
 
+_NOBODY_TOLD: Final = "http://169.254.169.254"
+"""Where a machine of Amazon's is asked for its role, when nothing else tells who we are."""
 _ERRORS: Final = DriverErrors((BaseError, OSError), _map)

@@ -1,5 +1,6 @@
 """What S3 and DynamoDB add to the contract: what they have to be able to do, and what they leave behind."""
 
+import importlib
 import threading
 import uuid
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -150,3 +151,16 @@ async def test_a_value_whose_parts_are_replaced_while_it_is_read_is_never_mixed(
         nursery.start_soon(write)
         nursery.start_soon(read)
     await backend.aclose()
+
+
+def test_what_the_driver_of_s3_says_is_told_without_its_internals():
+    errors = pytest.importorskip("obstore.exceptions")
+    s3 = importlib.import_module("goflow_trio.stores.s3")
+    asked = "Generic S3 error: Error performing PUT http://169.254.169.254/latest/api/token in 13ms"
+    error = s3._map(
+        "store 's3://b/p'", errors.BaseError(f'{asked}\n\nDebug source:\nGeneric {{ store: "S3", RetryError }}')
+    )
+    assert str(error) == (
+        f"store 's3://b/p': {asked}; there are no credentials in the environment, and this machine gives none: "
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
