@@ -6,6 +6,7 @@ Ctrl-C.
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import click
@@ -15,6 +16,7 @@ from goflow_trio.cli.benching import bench
 from goflow_trio.cli.completion import completion
 from goflow_trio.cli.forecasting import simulate
 from goflow_trio.cli.inspecting import check, upcoming
+from goflow_trio.cli.printing import to_nowhere
 from goflow_trio.cli.remote import approve, backfill, cancel, executions, jobs, logs, retry, show, submit, toggle
 from goflow_trio.cli.running import run
 from goflow_trio.cli.serving import serve, token
@@ -22,6 +24,7 @@ from goflow_trio.cli.storing import store
 from goflow_trio.cli.tailing import tail
 from goflow_trio.errors import DefinitionError, GoflowError, StoreError, UsageError
 
+_NOT_WRITTEN = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EPIPE}
 _STORE_UNUSABLE = 69  # EX_UNAVAILABLE of sysexits.h
 
 
@@ -70,6 +73,12 @@ def main() -> None:
         sys.exit(_exit_code(error))
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:
+        if error.errno not in _NOT_WRITTEN:
+            raise
+        to_nowhere(sys.stdout)
+        click.echo(f"goflow-trio: the output cannot be written: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 def _exit_code(error: GoflowError) -> int:

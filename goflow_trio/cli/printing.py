@@ -8,10 +8,11 @@ only, and not if `NO_COLOR` is set.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 import click
 import msgspec
@@ -42,6 +43,16 @@ def printable(text: str) -> str:
 def counted(number: int, word: str) -> str:
     """Return how many of something there are: `1 task`, `2 tasks`."""
     return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def to_nowhere(file: IO[str]) -> None:
+    """Have a stream that cannot be written drop what it is given, from what it holds now on.
+
+    Python would try to write that once more at the end, tell the error, and exit with 120.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
 
 
 def console() -> Console:

@@ -32,7 +32,7 @@ from goflow_trio.cli.options import (
     read_pools,
     takeover_option,
 )
-from goflow_trio.cli.printing import LOOKS, print_json, printable
+from goflow_trio.cli.printing import LOOKS, print_json, printable, to_nowhere
 from goflow_trio.cli.remote import exit_code
 from goflow_trio.cli.target import load_jobs
 from goflow_trio.core.messages import Event, ExecutionFinished
@@ -133,8 +133,11 @@ async def _show_lines(console: Console, execution: Execution, events: Subscripti
     """Print lines as they are: rich takes 0.1 ms for each, and a task that prints 40,000 a second would wait for it."""
     async for event in events:
         if event.execution == execution.id:
-            console.file.write("".join(f"{line}\n" for line in _lines(event)))
-            console.file.flush()
+            try:
+                console.file.write("".join(f"{line}\n" for line in _lines(event)))
+                console.file.flush()
+            except OSError:  # a full disk, a pipe that nobody reads: no reason to cut what runs
+                to_nowhere(console.file)
             if event.type == "execution.finished":
                 return
 

@@ -91,6 +91,8 @@ def read_body(data: str | bytes, kind: Any, content_type: str | None) -> Any:
     try:
         _check_json(raw)
         return msgspec.json.decode(raw, type=kind)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"the body cannot be used, it is not JSON: {error}") from None
     except (ValueError, RecursionError) as error:  # msgspec's and json's errors are ValueErrors, ours too
         raise UsageError(f"the body cannot be used: {error}") from None
 

@@ -186,6 +186,28 @@ def test_run_prints_the_execution_as_json_and_what_happens_elsewhere(folder):
     assert "first | hello" in done.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")  # noqa: PTH110
+def test_an_output_that_cannot_be_written_is_told_in_a_line_and_cuts_no_run(folder):
+    (folder / "one.py").write_text(
+        "from goflow_trio import Command, Job, Task\njob = Job('one')\n"
+        "job.add(Task('a', Command('echo hi', shell=True))) >> job.add(Task('b', Command('touch ran', shell=True)))\n"
+    )
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # no file
+        for command, code in ("run", 0), ("check", 1):
+            done = subprocess.run(
+                [sys.executable, "-m", "goflow_trio", command, "one.py"],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=folder,
+                env=environment(),
+                check=False,
+            )
+            assert done.returncode == code, done.stderr
+    assert (folder / "ran").exists()
+    assert done.stderr == "goflow-trio: the output cannot be written: No space left on device\n"
+
+
 def test_run_runs_one_execution_and_no_schedule(folder):
     """Its own schedule would start others beside it, which the end of the one that was asked for would cut off."""
     (folder / "often.py").write_text(

@@ -72,7 +72,7 @@ class Body(msgspec.Struct, forbid_unknown_fields=True):
         (b'{"n":1.5}', "Expected `int`, got `float` - at `$.n`"),
         (b'{"m":1}', "unknown field `m`"),
         (b"", "cannot be used"),
-        (b"{bad", "cannot be used"),
+        (b"{bad", "cannot be used, it is not JSON"),
         (b'"' + rb"\"" * 200_000, "cannot be used"),
         (b'{"params":{"a":"\xff"}}', "cannot be used"),
         ('{"n":1}'.encode("utf-16"), "cannot be used"),
