@@ -337,7 +337,8 @@ def test_colours_on_a_terminal_only_and_no_control_characters_of_others(typed, u
     assert "�[31mred" in told
 
 
-def test_ctrl_c_ends_tail_with_130(url):
+def test_ctrl_c_ends_tail_with_130(typed, url):
+    typed("submit", "etl")
     environment = {**os.environ, "GOFLOW_URL": url, "GOFLOW_TOKEN": TOKEN, "PYTHONUNBUFFERED": "1"}
     command = [sys.executable, "-m", "goflow_trio", "tail", "--after", "0"]
     with child(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as process:
