@@ -183,7 +183,13 @@ def _log_audit(path: str | None) -> None:
 
 
 @click.command()
-@click.option("--role", type=click.Choice(list(Role)), default=Role.OPERATE, show_default=True, help="What it may do.")
+@click.option(
+    "--role",
+    type=click.Choice([role.value for role in Role], case_sensitive=False),
+    default=Role.OPERATE.value,
+    show_default=True,
+    help="What it may do.",
+)
 @click.option("--name", required=True, help="Whom it is for; the audit log tells it by this name.")
 @click.option("--expires", default="", metavar="ISO", help="The instant from which on it is worth nothing.")
 @click.option("--file", "path", metavar="FILE", envvar="GOFLOW_TOKEN_FILE", help="Append it to this token file.")

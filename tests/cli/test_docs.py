@@ -3,21 +3,44 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from functools import partial
 from pathlib import Path
 
+import click
+import pytest
 import trio
 
 from goflow_trio import Goflow, Job
 from goflow_trio.cli import cli
 
-TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "cli.md").read_text()
 
 
 def test_every_command_is_named():
     named = set(re.findall(r"`(\w+)", TEXT))
     assert set(cli.commands) - named == set()
+
+
+def command_lines():
+    """Return every command line of ours in a block of README or docs, without what a shell does with it."""
+    for page in [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]:
+        for block in re.findall(r"```[a-z]*\n(.*?)```", page.read_text(), re.DOTALL):
+            for line in re.findall(r"(?:^|[/ ])goflow-trio ([a-z].*)", block, re.MULTILINE):
+                yield pytest.param(shlex.split(re.split(r" [|;&>]|\"$|  #", line)[0]), id=f"{page.stem}: {line[:40]}")
+
+
+@pytest.mark.parametrize("words", list(command_lines()))
+def test_each_command_line_of_the_docs_is_one(words):
+    """Its command and its options are there and take what they are given; nothing is run."""
+    context, command = None, cli
+    while isinstance(command, click.Group):
+        context = command.make_context(words[0], words, parent=context, resilient_parsing=False)
+        name, command, words = command.resolve_command(context, words)
+    with command.make_context(name, words, parent=context):
+        pass
 
 
 async def test_the_examples_run():
