@@ -92,12 +92,13 @@ def wide():
 
 
 def wordy():
-    """Prints more than a page reads at first, and more than is kept if `lines` is large."""
-    job = Job("wordy", params={"lines": 30_000})
+    """Prints more than a page reads at first, and more than is kept if `lines` is large; long lines with `more`."""
+    job = Job("wordy", params={"lines": 30_000, "more": ""})
 
     def speak(context: TaskContext):
-        lines = range(1, context.params["lines"] + 1)
-        context.write("".join(f"line {n} {'<b>needle</b>' if n % 1000 == 7 else 'hay'}\n" for n in lines).encode())
+        lines, more = range(1, context.params["lines"] + 1), context.params["more"]
+        text = "".join(f"line {n} {'<b>needle</b>' if n % 1000 == 7 else 'hay'}{more}\n" for n in lines)
+        context.write(text.encode())
 
     job.add(Task("speak", speak))
     return job
