@@ -119,7 +119,7 @@ def check_params(job: str, kind: type | None, defaults: Mapping[str, Any], given
         if name not in names and (names or kind is not None)
     }
     merged = {**defaults, **given}
-    if kind is not None and not errors:
+    if kind is not None:
         merged = _checked(kind, merged, errors)
     if errors:
         raise ParamsError(job, errors)

@@ -105,7 +105,8 @@ def test_missing_unknown_and_invalid_ones_are_refused():
     with pytest.raises(ParamsError) as caught:
         job().check_params({"rwos": 1})
     assert caught.value.fields == {
-        "rwos": "job 'load' has no parameter 'rwos'; its parameters are: rows, size, since, tags, box, share"
+        "rwos": "job 'load' has no parameter 'rwos'; its parameters are: rows, size, since, tags, box, share",
+        "rows": "parameter 'rows' is required",
     }
     with pytest.raises(ParamsError) as caught:
         job().check_params({"rows": 1, "share": 100.0})
