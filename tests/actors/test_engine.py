@@ -246,7 +246,7 @@ async def test_a_hook_is_told_how_the_execution_ended(autojump_clock, caplog):
     """An alert names the task that failed and its error; what it logs goes to the server's log, for it has no other."""
     told = []
 
-    def alert(context):
+    async def alert(context):
         told.append((context.record.state, context.record["a"].error.message))
         context.log("ada is told")
 
