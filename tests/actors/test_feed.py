@@ -12,6 +12,7 @@ from goflow_trio.actors.feed import NOWHERE, Feed
 from goflow_trio.core import limits
 from goflow_trio.core.messages import FeedReset, TaskOutput, TaskStarted
 from goflow_trio.errors import TooManySubscribers, UsageError
+from tests.patience import SOON
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ def feed(log):
 
 async def take(subscription, count):
     events = []
-    with trio.fail_after(5):
+    with trio.fail_after(SOON):
         while len(events) < count:
             events += await subscription.receive_batch()
     return [event.seq for event in events]
