@@ -148,7 +148,9 @@ def test_submit_wait_show_logs_and_retry(typed):
     listed = typed("executions", "--state", "failed", "--limit", "1")
     assert len(listed.lines) == 1
     assert "failed: load" in listed.out
-    assert len(json.loads(typed("executions", "--json", "--job", "etl").out)["executions"]) == 2
+    listed = json.loads(typed("executions", "--json", "--job", "etl").out)["executions"]
+    assert [one["id"] for one in listed[:2]] == [failed.lines[0].split()[0], execution]
+    assert {one["job"] for one in listed} == {"etl"}
 
 
 def test_cancel_and_approve(typed):
