@@ -144,6 +144,9 @@ async def _work(assignment: Assignment, keep_result: Callable[[str, Any], None])
         result = await call_operator(assignment.work, context, limiter=limiter)
     else:
         result = await assignment.executor.run(assignment.work, context)
+    if trio.current_time() >= assignment.scope.deadline:  # it swallowed or held off what was to end it: late is late
+        assignment.scope.cancel()
+        await trio.lowlevel.checkpoint_if_cancelled()
     if assignment.expands:
         return AttemptExpanded(context.task, context.attempt, mask_value(map_items(result)))
     result = mask_value(result)

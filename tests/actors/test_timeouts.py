@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
@@ -184,6 +185,41 @@ async def test_what_is_cancelled_in_time_is_cancelled_though_its_end_takes_longe
         receipt = await execution.cancel()
     assert receipt.seconds == pytest.approx(20, abs=0.1)
     assert execution.record.tasks["t"].state == "cancelled"
+
+
+async def test_what_swallows_its_time_out_has_not_succeeded(autojump_clock):
+    async def deaf():
+        with suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        return "late"
+
+    async def deaf_shield():
+        with trio.CancelScope(shield=True):
+            await trio.sleep(20)
+        return "late"
+
+    job = Job("job")
+    for work in (deaf, deaf_shield):
+        job.add(Task(work.__name__, work, timeout=10))
+    record = await run(job)
+    for task in record.tasks.values():
+        assert (task.state, task.reason, task.result) == ("failed", "timeout", None)
+        assert task.error.message == "it took longer than 10 s"
+
+
+async def test_what_swallows_a_cancel_and_returns_has_succeeded(autojump_clock):
+    async def deaf():
+        with suppress(trio.Cancelled):
+            await trio.sleep_forever()
+        return "done anyway"
+
+    job = Job("job")
+    job.add(Task("t", deaf, timeout=10))
+    async with open_engine(jobs=[job], environment=virtual_environment(START)) as engine:
+        execution = await engine.submit("job")
+        await trio.sleep(5)
+        await execution.cancel()
+    assert (execution.record["t"].state, execution.record["t"].result) == ("successful", "done anyway")
 
 
 async def test_a_hook_that_hangs_is_given_up(autojump_clock, caplog):
