@@ -65,6 +65,7 @@ async def test_mounted():
                 record = (await client.get(f"/flow/api/executions/{execution}")).json()
                 assert record["tasks"][0]["result"] == "cat.png is small now"
                 assert str((await client.get("/flow/")).url) == f"{url}/flow/ui/"
+                assert str((await client.get("/flow")).url) == f"{url}/flow/ui/"
                 assert (await client.get("/api/jobs")).status_code == 404
             nursery.cancel_scope.cancel()
 

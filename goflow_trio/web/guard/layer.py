@@ -145,8 +145,8 @@ class _Request:
         self._headers = {name.decode("latin1").lower(): value.decode("latin1") for name, value in scope["headers"]}
         self._address: str = (scope.get("client") or ("",))[0]
         self._path: str = scope["path"]
-        root = security.root_path
-        if root:  # a proxy may have cut it off, or not
+        root = self._root = security.root_path or scope.get("root_path", "").rstrip("/")
+        if root:  # a proxy may have cut it off, or not; an app that we are mounted in has not
             if self._path == root or self._path.startswith(root + "/"):
                 self._path = self._path[len(root) :] or "/"
             scope["root_path"] = root
@@ -318,12 +318,12 @@ class _Request:
         can_sign_in = bool(security.sign_in) or security.token_file is not None
         if can_sign_in and not self._is_websocket and wants_page(self._headers, self._method, refused):
             query = self._scope["query_string"].decode("latin1")
-            after = security.root_path + self._path + (f"?{query}" if query else "")
+            after = self._root + self._path + (f"?{query}" if query else "")
             if security.sign_in:
-                there = f"{security.root_path}{security.sign_in}?next={quote(after, safe='')}"
+                there = f"{self._root}{security.sign_in}?next={quote(after, safe='')}"
                 await self._reply(HTTPStatus.SEE_OTHER, {"Location": there, "Cache-Control": "no-store"}, b"")
                 return
-            page = sign_in_page(security.root_path, after)
+            page = sign_in_page(self._root, after)
             await self._reply(refused.status, {**refused.headers, **PAGE_HEADERS}, page)
         else:
             await self._reply(refused.status, *refusal(refused))

@@ -71,7 +71,8 @@ class Security:
             `*.example.org` stands for all below, `*` for any.
         cors_origins: web pages of other origins that may call it with a token, such as `https://app.example.org`.
         forwarded_allow_ips: reverse proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed.
-        root_path: the path it is reached under, if a reverse proxy puts it below one.
+        root_path: the path it is reached under, if a reverse proxy puts it below one. An ASGI app that it is mounted in
+            says it by itself.
         certfile: a certificate in PEM, to speak TLS.
         keyfile: its private key.
         identify: says who sends a request, by its ASGI scope, where no token of the file does: a `Caller`, or None for

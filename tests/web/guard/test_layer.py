@@ -7,6 +7,7 @@ import logging
 
 import pytest
 import trio
+from hypercorn.middleware.dispatcher import TrioDispatcherMiddleware
 
 from goflow_trio import Security
 from goflow_trio.core import limits
@@ -108,6 +109,16 @@ async def test_cors_is_off_until_an_origin_is_named(file):
 async def test_a_path_prefix_may_be_cut_off_by_the_proxy_or_not(path):
     answer = await ask(Guard(echo, Security(root_path="/flow/")), "GET", path)
     assert answer.body == b" /flow /flow/x "
+
+
+async def test_below_a_site_it_is_as_at_the_top(file):
+    """The app that it is mounted in says where, by the root path of ASGI; nobody has to say so again."""
+    site = TrioDispatcherMiddleware({"/flow": Guard(echo, Security(token_file=file))})
+    assert (await ask(site, "GET", "/flow/api/health")).body == b" /flow /flow/api/health "
+    assert (await ask(site, "GET", "/flow", BEARER)).body == b" /flow /flow/ alice"
+    assert (await ask(site, "GET", "/flow/ui/")).status == 401
+    answer = await ask(site, "GET", "/flow/ui/jobs/x?a=1", {"Accept": "text/html"})
+    assert b'action="/flow/ui/sign-in"' in answer.body
 
 
 async def test_a_browser_is_shown_where_to_sign_in(file):
