@@ -9,8 +9,10 @@ from goflow_trio.core.record import ExecutionRecord, TaskRecord
 from goflow_trio.core.states import State
 
 INTERRUPTED = "interrupted"
-GAVE_UP = "gave up"
 """Reason of an attempt that ended because the engine did."""
+
+GAVE_UP = "gave up"
+"""Reason of an attempt after which no other follows: its work raised `GiveUp`."""
 
 
 class Attempts:
